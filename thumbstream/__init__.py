@@ -1,0 +1,1 @@
+"""Command line, settings, telemetry and the local stack: the only package that composes the stages."""

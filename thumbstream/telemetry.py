@@ -1,0 +1,113 @@
+"""Structured logs, the closed list of metrics, and how a process ends when it must.
+
+A metric that is not in METRICS cannot be written: a typo fails in tests instead of vanishing in a dashboard.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import NoReturn
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+EXIT_CRASH = 70  # the supervisor starts the process again
+EXIT_STOP = 78  # it does not: starting again would repeat the damage, a person must look
+
+_COUNTERS = {
+    "events_accepted": ("Events acknowledged by the broker and answered with 2xx", ("dialect",)),
+    "events_refused": ("Events refused at the gateway", ("dialect", "reason")),
+    "requests": ("HTTP requests answered", ("dialect", "status")),
+    "events_resolved": ("Events folded into rows by resolve", ("partition",)),
+    "dead_letters": ("Records refused after a topic held them", ("stage", "reason")),
+    "offset_gaps": ("Gaps in the events topic that a second read confirmed", ("partition",)),
+    "keys_healed": ("Keys whose newest row was written again after an older one", ("table",)),
+    "alert_transitions": ("Alert transitions published", ("monitor", "status")),
+    "rows_written": ("Rows stored in ClickHouse", ("table",)),
+    "write_retries": ("Inserts into ClickHouse tried again", ("table", "code")),
+}
+_GAUGES = {
+    "publish_backlog": ("Events handed to the producer and not yet acknowledged", ()),
+    "broker_up": ("1 while the broker answered the last question", ()),
+    "rows_held": ("Rows in the memory of this worker", ("partition",)),
+    "stream_time_seconds": ("Stream time of watch, epoch seconds", ("partition",)),
+    "watermark_seconds": ("Last published watermark of a source partition, epoch seconds", ("partition",)),
+    "alerts_firing": ("Alerts in state firing", ("partition",)),
+    "sink_position": ("Next offset of the sink", ("topic", "partition")),
+}
+_HISTOGRAMS = {
+    "acknowledge_seconds": ("From handing an event to the producer until the broker acknowledged it", ()),
+    "batch_seconds": ("Time for one batch from fold to commit", ("stage",)),
+    "insert_seconds": ("Time for one insert into ClickHouse", ("table",)),
+}
+METRICS = {**_COUNTERS, **_GAUGES, **_HISTOGRAMS}
+
+
+class Metrics:
+    """The metrics of one process. Each instance has its own registry, so tests do not share counts."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._counters = {n: Counter(_full(n), d, w, registry=self.registry) for n, (d, w) in _COUNTERS.items()}
+        self._gauges = {n: Gauge(_full(n), d, w, registry=self.registry) for n, (d, w) in _GAUGES.items()}
+        self._histograms = {n: Histogram(_full(n), d, w, registry=self.registry) for n, (d, w) in _HISTOGRAMS.items()}
+
+    def count(self, name: str, amount: float = 1, /, **labels: str) -> None:
+        """Add to a counter. KeyError for a name that METRICS does not list."""
+        metric = self._counters[name]
+        (metric.labels(**labels) if labels else metric).inc(amount)
+
+    def set(self, name: str, value: float, /, **labels: str) -> None:
+        """Set a gauge."""
+        metric = self._gauges[name]
+        (metric.labels(**labels) if labels else metric).set(value)
+
+    def observe(self, name: str, value: float, /, **labels: str) -> None:
+        """Record one duration, in seconds."""
+        metric = self._histograms[name]
+        (metric.labels(**labels) if labels else metric).observe(value)
+
+    def value(self, name: str, /, **labels: str) -> float:
+        """The present value of a counter or gauge; 0 when it was never touched."""
+        suffix = "_total" if name in _COUNTERS else ""
+        return self.registry.get_sample_value(_full(name) + suffix, labels) or 0.0
+
+    def render(self) -> bytes:
+        """The text that Prometheus scrapes."""
+        return generate_latest(self.registry)
+
+
+def _full(name: str) -> str:
+    return f"thumbstream_{name}"
+
+
+def configure_logging(role: str, *, level: str = "INFO") -> None:
+    """One JSON object a line on standard error, or readable lines on a terminal. Libraries' logs go the same way."""
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    last: structlog.typing.Processor = structlog.processors.JSONRenderer()
+    if sys.stderr.isatty():
+        last = structlog.dev.ConsoleRenderer()
+    stream = logging.StreamHandler(sys.stderr)
+    stream.setFormatter(structlog.stdlib.ProcessorFormatter(processor=last, foreign_pre_chain=shared))
+    logging.basicConfig(handlers=[stream], level=level, force=True)
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level)),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    structlog.contextvars.bind_contextvars(role=role)
+
+
+def die(reason: str, *, code: int = EXIT_CRASH) -> NoReturn:
+    """End this process now, without commits or clean-up: what is not yet durable is read again by the next one."""
+    structlog.get_logger("process").critical("fatal", reason=reason, exit_code=code)
+    logging.shutdown()
+    os._exit(code)
