@@ -1,0 +1,1 @@
+"""A ClickHouse server in one process: chDB, the real engine, behind ClickHouse's HTTP interface on loopback."""
