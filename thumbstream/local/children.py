@@ -12,6 +12,7 @@ from pathlib import Path
 
 _WRAPPER = Path(__file__).with_name("die_with_parent.py")
 _TAIL_BYTES = 16_384
+_LOG_BYTES = 20_000_000  # a log that is longer starts anew with the next process
 
 
 @cache
@@ -37,6 +38,8 @@ def spawn(
 
 def _spawn(argv: list[str], log: Path, env: dict[str, str], cwd: Path | None) -> subprocess.Popen[bytes]:
     log.parent.mkdir(parents=True, exist_ok=True)
+    if log.exists() and log.stat().st_size > _LOG_BYTES:
+        log.replace(log.with_name(log.name + ".old"))
     # -I and -S: the wrapper needs nothing but the standard library, and starts in a third of the time
     wrapped = [sys.executable, "-I", "-S", str(_WRAPPER), str(os.getpid()), *argv]
     with log.open("ab") as output:
@@ -61,14 +64,9 @@ def send_signal(process: subprocess.Popen[bytes], number: signal.Signals) -> Non
         process.send_signal(number)
 
 
-def stop(process: subprocess.Popen[bytes], grace_seconds: float) -> int:
-    """SIGTERM, then SIGKILL after `grace_seconds`; returns the exit code (negative: the signal)."""
-    send_signal(process, signal.SIGTERM)
-    try:
-        return process.wait(grace_seconds)
-    except subprocess.TimeoutExpired:
-        send_signal(process, signal.SIGKILL)
-        return process.wait()
+def stop(process: subprocess.Popen[bytes], grace_seconds: float) -> None:
+    """SIGTERM, then SIGKILL after `grace_seconds`; the process is gone and `returncode` set when this returns."""
+    stop_all([process], grace_seconds)
 
 
 def stop_all(processes: Sequence[subprocess.Popen[bytes]], grace_seconds: float) -> None:
@@ -77,7 +75,15 @@ def stop_all(processes: Sequence[subprocess.Popen[bytes]], grace_seconds: float)
         send_signal(process, signal.SIGTERM)
     deadline = time.monotonic() + grace_seconds
     for process in processes:
-        stop(process, max(0.0, deadline - time.monotonic()))
+        _wait_or_kill(process, max(0.0, deadline - time.monotonic()))
+
+
+def _wait_or_kill(process: subprocess.Popen[bytes], seconds: float) -> None:
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        send_signal(process, signal.SIGKILL)
+        process.wait()
 
 
 def last_lines(log: Path, count: int = 15) -> str:

@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +19,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from thumbstream.local import children
+from thumbstream.local.child_spec import ChildSpec
 from thumbstream.local.kafka_jars import kafka_jars
 from thumbstream.local.kafka_settings import Node, broker_properties, java_command, logging_properties
 from thumbstream.local.ports import free_ports, is_free, is_listening, require_free
@@ -145,6 +147,14 @@ def is_ready(node: Node, timeout: float = 1.0) -> bool:
         return node.id in admin.list_topics(timeout=timeout).brokers
     except KafkaException:
         return False
+
+
+def child_specs(plan: Plan) -> list[ChildSpec]:
+    """Give the brokers as children for a supervisor; they start together, since no one is ready without a majority."""
+    return [
+        ChildSpec(name=node.name, argv=plan.command(node), log=node.log, probe=partial(is_ready, node))
+        for node in plan.nodes
+    ]
 
 
 class Cluster:

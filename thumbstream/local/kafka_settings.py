@@ -64,9 +64,10 @@ def broker_properties(node: Node, nodes: Sequence[Node]) -> str:
         "share.coordinator.state.topic.replication.factor": replicas,
         "share.coordinator.state.topic.min.isr": in_sync,
         "group.initial.rebalance.delay.ms": 0,
-        # A killed broker may not come back before its old session has ended: 12 s with Kafka's 9 s.
-        "broker.session.timeout.ms": 4_000,
-        "broker.heartbeat.interval.ms": 1_000,
+        # A killed broker may not come back before its old session has ended: 12 s with Kafka's 9 s. A broker alone
+        # risks nothing with a shorter one, as nobody could take over from it.
+        "broker.session.timeout.ms": 4_000 if replicated else 2_000,
+        "broker.heartbeat.interval.ms": 1_000 if replicated else 500,
         # The cleaner takes its buffer from the heap at start, and stops for good when a segment has more records
         # than fit in it (24 bytes each): small segments go with a small buffer.
         "log.cleaner.dedupe.buffer.size": 48 * _MIB,
