@@ -7,6 +7,7 @@ import ctypes
 import json
 import os
 import signal
+import sys
 import threading
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Serve; exits 0 after SIGTERM or SIGINT, within ten seconds, and 1 with a sentence when it cannot start."""
     options = parse()
-    if options.die_with_parent:
+    if options.die_with_parent and sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     os.umask(0o077)
     data, ready_file = options.data_dir.resolve(), options.ready_file.resolve()

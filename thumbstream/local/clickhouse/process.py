@@ -49,7 +49,8 @@ class Server:
 
     def stop(self) -> int:
         """End the server in order; returns its exit code, 0 when all went well."""
-        return children.stop(self.process, _STOP_SECONDS)
+        children.stop(self.process, _STOP_SECONDS)
+        return self.process.wait()
 
 
 def prepare_logins(data_dir: Path) -> Credentials:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import sys
 import threading
 import time
 import uuid
@@ -19,6 +20,7 @@ from thumbstream.local.clickhouse.reply import Reply, write
 from thumbstream.local.clickhouse.request import Body, Request, is_on, read_request
 
 MAX_CONCURRENT = 64  # queries; more get ClickHouse's error 202
+_PING_LIMIT = 2 * MAX_CONCURRENT  # a busy server is not a dead one
 _POLL_SECONDS = 0.02
 
 
@@ -52,13 +54,13 @@ class Server(ThreadingHTTPServer):
                 self._answering -= 1
 
     @contextmanager
-    def slot(self) -> Iterator[None]:
+    def slot(self, limit: int = MAX_CONCURRENT) -> Iterator[None]:
         """Count a request while it uses the engine; raises `ClickHouseError` 210 (stopping) or 202 (too many)."""
         with self._mutex:
             if self.stopping:
                 raise ClickHouseError(210, "NETWORK_ERROR", "The server is stopping")
-            if self._running >= MAX_CONCURRENT:
-                message = f"Too many simultaneous queries. Maximum: {MAX_CONCURRENT}"
+            if self._running >= limit:
+                message = f"Too many simultaneous queries. Maximum: {limit}"
                 raise ClickHouseError(202, "TOO_MANY_SIMULTANEOUS_QUERIES", message)
             self._running += 1
         try:
@@ -66,6 +68,11 @@ class Server(ThreadingHTTPServer):
         finally:
             with self._mutex:
                 self._running -= 1
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that goes away is no news; anything else is printed."""
+        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]  # the stubs name a private type
 
     def drain(self, seconds: float, kill_seconds: float) -> bool:
         """Refuse new queries, wait for the running ones, then kill them; true when none is left in the engine."""
@@ -113,7 +120,7 @@ class _Connection(BaseHTTPRequestHandler):
     def _answer_ping(self) -> None:
         """Green only when the engine answers a query: a closed-down engine still accepts connections."""
         try:
-            with self.server.slot(), closing(self.server.queries.engine.open()) as handle:
+            with self.server.slot(_PING_LIMIT), closing(self.server.queries.engine.open()) as handle:
                 handle.set({"max_execution_time": "5"})
                 healthy = handle.run("SELECT 1") == b"1\n"
         except ClickHouseError:
