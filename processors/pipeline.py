@@ -84,7 +84,14 @@ def fold(
     return result
 
 
-def letter(arrival: Arrival, refusal: Refusal, topic: str, partition: int, original: bytes | None) -> DeadLetter:
+def letter(
+    arrival: Arrival,
+    refusal: Refusal,
+    topic: str,
+    partition: int,
+    original: bytes | None,
+    headers: Mapping[str, bytes],
+) -> DeadLetter:
     """The dead letter of a refused event. Its id is its source position, so a replay writes the same letter again."""
     event = arrival.event
     return DeadLetter(
@@ -99,4 +106,5 @@ def letter(arrival: Arrival, refusal: Refusal, topic: str, partition: int, origi
         failed_at=arrival.append_time,
         key=arrival.key,
         original=original,
+        headers=headers,
     )

@@ -1,0 +1,185 @@
+"""The two Faust apps, composed: `resolve` (events to rows and minutes) and `watch` (minutes to alerts).
+
+Two apps are two consumer groups and two processes: a long batch of one never delays the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import faust
+
+from processors.agents import declare
+from processors.alerts import Engine
+from processors.marks import Marks
+from processors.minutes import REAL_TIME, Grain
+from processors.monitors import BUILT_IN, Monitor, rollups
+from processors.outputs import Outputs
+from processors.replay import Replay
+from processors.resolve import Checkpoint, Resolver
+from processors.tables import LatestTable, VersionedTable
+from processors.ticks import GRACE
+from processors.transport import use_batches
+from processors.watch import Watcher
+from schemas.codec import Codec
+from schemas.events import Alert
+from schemas.topics import Topics
+from thumbstream.telemetry import Metrics
+
+_MARGIN_MINUTES = 90  # of the replay's horizon, beyond longest window and hold
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """Everything a worker is told. `group` names the consumer groups; `data_dir` must exist. Times are ms."""
+
+    bootstrap: str
+    topics: Topics
+    group: str
+    data_dir: Path
+    epoch: int = 1
+    monitors: tuple[Monitor, ...] = BUILT_IN
+    grain: Grain = REAL_TIME
+    grace: int = GRACE
+    mark_seconds: float = 1.0
+    session_seconds: float = 10.0
+    kafka: Mapping[str, str] = field(default_factory=dict)
+    checkpoint: Checkpoint | None = None
+
+    @property
+    def horizon(self) -> int:
+        """How far back of stream time an engine must have seen everything, ms."""
+        longest = max(max(monitor.windows) + monitor.hold for monitor in self.monitors)
+        return (longest + _MARGIN_MINUTES) * self.grain.minute
+
+
+def resolve_app(options: WorkerOptions, metrics: Metrics) -> faust.App:
+    """The app of role `resolve`."""
+    app, codec = _app(options, "resolve"), Codec()
+    outputs = Outputs(options.bootstrap, options.kafka)
+    counted = rollups(options.monitors)
+    table = LatestTable(
+        app,
+        outputs=outputs,
+        metrics=metrics,
+        codec=codec,
+        rollups=counted,
+        grain=options.grain,
+        **_changelog(app, "latest", options.topics.latest.name),
+    )
+    app.tables.add(table)
+    resolver = Resolver(
+        app,
+        table,
+        outputs,
+        codec,
+        options.topics,
+        metrics,
+        rollups=counted,
+        epoch=options.epoch,
+        grain=options.grain,
+        checkpoint=options.checkpoint,
+    )
+    marks = Marks(resolver, options.mark_seconds)
+    _on_revoked(app, resolver.reset)
+    declare(app, options.topics.events.name, resolver, "resolve")
+    _every(app, options.mark_seconds, marks.publish)
+    return app
+
+
+def watch_app(options: WorkerOptions, metrics: Metrics) -> faust.App:
+    """The app of role `watch`."""
+    app, codec = _app(options, "watch"), Codec()
+    outputs = Outputs(options.bootstrap, options.kafka)
+    table = VersionedTable(
+        app, outputs=outputs, metrics=metrics, **_changelog(app, "alerts", options.topics.alerts.name)
+    )
+    app.tables.add(table)
+
+    def new_engine(alerts: Mapping[str, Alert], silent: bool) -> Engine:
+        return Engine(options.monitors, minute=options.grain.minute, grace=options.grace, alerts=alerts, silent=silent)
+
+    replay = Replay(
+        options.bootstrap,
+        options.kafka,
+        options.topics.minutes.name,
+        codec,
+        options.horizon,
+        options.grain.minute,
+        lambda: new_engine({}, True),
+    )
+    watcher = Watcher(
+        app,
+        table,
+        outputs,
+        codec,
+        options.topics,
+        metrics,
+        new_engine=new_engine,
+        replay=replay,
+        checkpoint=options.checkpoint,
+    )
+    declare(app, options.topics.minutes.name, watcher, "watch")
+    return app
+
+
+def is_ready(app: Any) -> bool:
+    """True when the app has its partitions and has recovered its tables."""
+    return bool(app.started and not app.rebalancing and app.tables.actives_ready)
+
+
+def run(app: Any) -> None:
+    """Run until SIGTERM or SIGINT, which end it within seconds; then the process exits."""
+    worker = faust.Worker(app, loglevel="WARN", override_logging=False, quiet=True, redirect_stdouts=False)
+    worker.execute_from_commandline()
+
+
+def _app(options: WorkerOptions, role: str) -> faust.App:
+    app = faust.App(
+        f"{options.group}-{role}",
+        broker=";".join(f"kafka://{server}" for server in options.bootstrap.split(",")),
+        store="memory://",
+        datadir=str(options.data_dir),
+        key_serializer="raw",
+        value_serializer="raw",
+        producer_partitioner=None,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        web_enabled=False,
+        consumer_auto_offset_reset="earliest",
+        consumer_max_fetch_size=1 << 20,
+        broker_commit_interval=1.0,
+        broker_max_poll_records=1000,
+        broker_session_timeout=options.session_seconds,
+        broker_heartbeat_interval=options.session_seconds / 5,
+        broker_rebalance_timeout=3 * options.session_seconds,
+        table_standby_replicas=0,
+        stream_wait_empty=True,
+        stream_buffer_maxsize=16,
+        stream_recovery_delay=0.0,
+    )
+    use_batches(app)
+    return app
+
+
+def _changelog(app: Any, name: str, topic: str) -> dict[str, Any]:
+    channel = app.topic(topic, key_serializer="raw", value_serializer="raw", internal=False)
+    return {"name": name, "changelog_topic": channel, "partitions": None}
+
+
+def _on_revoked(app: Any, act: Callable[[], None]) -> None:
+    async def revoked(*_: Any, **__: Any) -> None:
+        act()
+
+    app.on_partitions_revoked.connect(revoked)
+    app.thumbstream_revoked = revoked  # signals hold their receivers weakly
+
+
+def _every(app: Any, seconds: float, act: Callable[[], None]) -> None:
+    async def beat() -> None:
+        act()
+
+    app.timer(interval=seconds, on_leader=False)(beat)

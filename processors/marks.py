@@ -1,0 +1,71 @@
+"""Progress marks: once a second every worker says, to every partition of minutes, how far its sources are counted.
+
+"Caught up" means that everything the last fetch could see is durable; then the watermark is the time of that fetch's
+answer, never the present: with the broker gone, the present would be a lie. Otherwise it is the append time of the last
+durable event.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import structlog
+from faust.types import TP
+
+from processors.resolve import Resolver
+from schemas.events import Progress
+from schemas.topics import PROGRESS_KEY, source_partition_of
+
+_log = structlog.get_logger(__name__)
+_STALL_SECONDS = 1.0
+_FETCH_SECONDS = 1.0  # an answer this long after a stall was asked for after it: a fetch waits 0.5 s at the broker
+
+
+class Marks:
+    """Publishes marks through the resolver's producer, so that they follow the cells they speak of."""
+
+    def __init__(self, resolver: Resolver, interval: float, clock: Callable[[], float] = time.time) -> None:
+        self._resolver, self._interval, self._clock = resolver, interval, clock
+        self._last_beat: float | None = None
+        self._trusted_after = 0.0  # epoch seconds
+
+    def publish(self) -> None:
+        """Send the marks of all partitions that this worker owns."""
+        self._notice_stall()
+        resolver = self._resolver
+        topic, partitions = resolver.topics.minutes.name, range(resolver.topics.minute_partitions)
+        for mark in self._marks():
+            value = resolver.codec.encode(mark)
+            for partition in partitions:
+                resolver.outputs.send(topic, [(PROGRESS_KEY, value)], partition)
+            resolver.metrics.set("watermark_seconds", mark.watermark / 1000, partition=str(mark.source_partition))
+
+    def _notice_stall(self) -> None:
+        """After a pause of this process, answers that waited in a socket are older than they look."""
+        now = time.monotonic()
+        late = 0.0 if self._last_beat is None else now - self._last_beat - self._interval
+        self._last_beat = now
+        if late > _STALL_SECONDS:
+            self._trusted_after = self._clock() + _FETCH_SECONDS
+            _log.warning("stall", seconds=round(late, 1))
+
+    def _marks(self) -> Iterator[Progress]:
+        resolver, app = self._resolver, self._resolver.app
+        if app.rebalancing:
+            return
+        for tp in app.consumer.started_at:
+            position = resolver.next.get(tp.partition, app.consumer.started_at[tp])
+            watermark = self._watermark(app.consumer, tp, position)
+            if watermark is not None:
+                source = source_partition_of(resolver.epoch, tp.partition)
+                yield Progress(source, resolver.topics.event_partitions, position, watermark)
+
+    def _watermark(self, consumer: Any, tp: TP, position: int) -> int | None:
+        fetched = consumer.fetch_state(tp)
+        if fetched is not None:
+            end, answered = fetched
+            if consumer.caught_up(tp, position, end) and answered / 1000 > self._trusted_after:
+                return int(answered)
+        return self._resolver.counted_until.get(tp.partition)

@@ -1,0 +1,188 @@
+"""The effects of `resolve` around the pure fold: read rows and days, publish, make durable, then commit.
+
+Per batch: cells and dead letters -> barrier -> rows -> barrier -> memory -> committed offset. A crash anywhere before
+the end leaves memory and offsets as they were; the next run folds the same records and publishes the same values.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from faust.types import TP
+
+from processors.deduplicate import Arrival, Refusal
+from processors.minutes import Grain, Rollup, published
+from processors.outputs import Keyed, Outputs
+from processors.pipeline import Folded, Partition, days_needed, fold, letter
+from processors.tables import LatestTable, Superseded
+from processors.transport import by_partition
+from processors.tripwire import Tripwire
+from schemas.codec import Codec, DecodeError, version_in
+from schemas.events import FeedbackEvent
+from schemas.topics import Topics, minute_key, source_partition_of, version_of
+from thumbstream.telemetry import EXIT_STOP, Metrics, die
+
+Checkpoint = Callable[[str], Awaitable[None]]
+
+
+async def _go_on(place: str) -> None:
+    """The checkpoint of production: nothing waits at a durability point."""
+
+
+@dataclass(slots=True)
+class _Step:
+    """One partition's share of a batch, folded and encoded, and what memory it was computed from."""
+
+    tp: TP
+    next_offset: int
+    append_time: int
+    rows: dict[bytes, bytes]
+    epoch: int
+    folded: Folded
+    encoded: list[Keyed]
+    letters: list[Keyed]
+
+
+class Resolver:
+    """Owns the order of effects. `checkpoint` is awaited at every durability point, for tests that crash there."""
+
+    def __init__(
+        self,
+        app: Any,
+        table: LatestTable,
+        outputs: Outputs,
+        codec: Codec,
+        topics: Topics,
+        metrics: Metrics,
+        *,
+        rollups: tuple[Rollup, ...],
+        epoch: int,
+        grain: Grain,
+        checkpoint: Checkpoint | None = None,
+    ) -> None:
+        self.app, self.table, self.outputs, self.codec, self.topics = app, table, outputs, codec, topics
+        self.metrics, self.rollups, self.epoch, self.grain = metrics, rollups, epoch, grain
+        self.next: dict[int, int] = {}  # partition -> offset after the last durable event
+        self.counted_until: dict[int, int] = {}  # partition -> append time of that event, epoch ms
+        self._checkpoint = checkpoint or _go_on
+        self._tripwire = Tripwire()
+        table.verify = self._verify
+
+    def reset(self) -> None:
+        """Forget positions: partitions are dealt anew."""
+        self.next.clear()
+        self.counted_until.clear()
+
+    async def batch(self, events: Iterable[Any]) -> None:
+        """Fold one batch and make it durable. It is dropped, to be read again, when partitions or rows change."""
+        began, generation = time.monotonic(), self.app.consumer_generation_id
+        steps: list[_Step] = []
+        for tp, records in by_partition(events, generation).items():
+            try:
+                steps.append(await self._prepare(tp, records))
+            except Superseded:
+                return
+            await asyncio.sleep(0)
+        if generation != self.app.consumer_generation_id:
+            return
+        await self._publish(steps)
+        if generation == self.app.consumer_generation_id:
+            for step in steps:
+                self._commit(step, generation)
+        for event in events:
+            event.ack()
+        self.metrics.observe("batch_seconds", time.monotonic() - began, stage="resolve")
+        self._watch_refusals(steps)
+
+    async def _prepare(self, tp: TP, records: list[Any]) -> _Step:
+        partition = tp.partition
+        rows, epoch = self.table.parts.get(partition), self.table.epoch[partition]
+        if rows is None:
+            raise Superseded
+        self._in_sequence(tp, records[0].offset)
+        arrivals = [self._arrival(record) for record in records]
+        needed = days_needed(arrivals, lambda key: self.table.vote_time(partition, key), self.grain)
+        days = {day: await self.table.day(partition, day) for day in sorted(needed)}
+        if self.table.epoch[partition] != epoch:
+            raise Superseded
+        where = Partition(partition, self.topics.event_partitions, self.rollups, self.epoch, self.grain)
+        folded = fold(where, arrivals, lambda key: self.table.row(partition, key), days)
+        encoded = [(key, self.codec.encode(row)) for key, row in folded.rows.items()]
+        letters = self._letters(tp, folded, {record.offset: record for record in records})
+        last = records[-1]
+        return _Step(tp, last.offset + 1, last.timestamp, rows, epoch, folded, encoded, letters)
+
+    def _in_sequence(self, tp: TP, offset: int) -> None:
+        """Skipped events would be lost silently, so a gap that the transport did not confirm ends the process."""
+        wanted = self.next.get(tp.partition, offset)
+        if offset > wanted:
+            if (tp, offset) not in self.app.consumer.gaps:
+                die(f"gap in {tp.topic} {tp.partition}: wanted offset {wanted}, got {offset}")
+            self.metrics.count("offset_gaps", partition=str(tp.partition))
+
+    def _arrival(self, record: Any) -> Arrival:
+        event: FeedbackEvent | Refusal
+        try:
+            event = self.codec.decode_as(FeedbackEvent, record.value or b"")
+        except DecodeError as error:
+            event = Refusal("undecodable", str(error))
+        return Arrival(record.offset, record.timestamp, record.key or b"", event)
+
+    def _letters(self, tp: TP, folded: Folded, records: dict[int, Any]) -> list[Keyed]:
+        letters = []
+        for arrival, refusal in folded.refused:
+            record = records[arrival.offset]
+            made = letter(arrival, refusal, tp.topic, tp.partition, record.value, dict(record.headers or ()))
+            letters.append((made.letter_id.encode(), self.codec.encode(made)))
+            self.metrics.count("dead_letters", stage="resolve", reason=refusal.reason)
+        return letters
+
+    async def _publish(self, steps: list[_Step]) -> None:
+        await self._checkpoint("before cells")
+        for step in steps:
+            self.outputs.send(self.topics.minutes.name, self._cells(step))
+            self.outputs.send(self.topics.dead_letters.name, step.letters)
+        await self.outputs.barrier()
+        await self._checkpoint("before rows")
+        for step in steps:
+            self.outputs.send(self.topics.latest.name, step.encoded, step.tp.partition)
+        await self.outputs.barrier()
+        await self._checkpoint("before commit")
+
+    def _cells(self, step: _Step) -> list[Keyed]:
+        version = version_of(self.epoch, step.next_offset - 1)
+        source = source_partition_of(self.epoch, step.tp.partition)
+        counts = (published(key, cell, source, version) for key, cell in step.folded.cells.items())
+        return [(minute_key(count.tenant_id, count.rollup, count.group), self.codec.encode(count)) for count in counts]
+
+    def _commit(self, step: _Step, generation: int) -> None:
+        partition = step.tp.partition
+        if self.table.parts.get(partition) is not step.rows or self.table.epoch[partition] != step.epoch:
+            return
+        self.table.commit(partition, step.encoded, step.folded.cells)
+        self.next[partition] = step.next_offset
+        self.counted_until[partition] = step.append_time
+        self.app.consumer.done(step.tp, step.next_offset, generation)
+        self.metrics.count("events_resolved", len(step.folded.verdicts), partition=str(partition))
+        self.metrics.set("rows_held", len(step.rows), partition=str(partition))
+
+    def _watch_refusals(self, steps: list[_Step]) -> None:
+        for step in steps:
+            for good in step.folded.verdicts:
+                if self._tripwire.observe(good):
+                    topic = self.topics.dead_letters.name
+                    die(f"too many events are refused: read {topic}, mend the producer, start again", code=EXIT_STOP)
+
+    async def _verify(self, partition: int) -> None:
+        """Refuse to go on when rows know more events than the events topic holds: versions would go backwards."""
+        rows = self.table.parts.get(partition) or {}
+        newest = max(map(version_in, rows.values()), default=0)
+        source = TP(self.topics.events.name, partition)
+        end = (await self.app.consumer.highwaters(source)).get(source) or 0
+        if newest >= version_of(self.epoch, end) and newest > 0:
+            sentence = "the events topic is shorter than the state: was it re-created?"
+            die(f"partition {partition}: {sentence} (raise the epoch setting if it was)", code=EXIT_STOP)

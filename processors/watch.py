@@ -1,0 +1,160 @@
+"""The effects of `watch` around the pure alert engine: restore, feed, publish transitions, then commit.
+
+An engine is kept only while it equals what is published: it leaves the map while a batch is in work, and any cancel,
+rebalance or change by recovery means that it is rebuilt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import structlog
+from faust.types import TP
+
+from processors.alerts import Engine
+from processors.outputs import Keyed, Outputs
+from processors.replay import Replay
+from processors.tables import Rows, Superseded, VersionedTable
+from processors.transport import by_partition
+from schemas.codec import Codec, DecodeError
+from schemas.events import Alert, MinuteCount, Progress
+from schemas.topics import Topics
+from thumbstream.telemetry import Metrics
+
+_log = structlog.get_logger(__name__)
+_YIELD_SECONDS = 0.05
+
+Checkpoint = Callable[[str], Awaitable[None]]
+NewEngine = Callable[[Mapping[str, Alert], bool], Engine]  # (published alerts, silent)
+
+
+@dataclass(slots=True)
+class _Held:
+    """An engine, and the memory it equals."""
+
+    engine: Engine
+    rows: Rows
+    epoch: int
+
+
+@dataclass(slots=True)
+class _Step:
+    """One partition's share of a batch."""
+
+    tp: TP
+    held: _Held
+    made: list[Alert]
+    encoded: list[Keyed]
+
+
+class Watcher:
+    """One engine per minutes partition. `new_engine` makes an empty one; `replay` fills it after a restart."""
+
+    def __init__(
+        self,
+        app: Any,
+        table: VersionedTable,
+        outputs: Outputs,
+        codec: Codec,
+        topics: Topics,
+        metrics: Metrics,
+        *,
+        new_engine: NewEngine,
+        replay: Replay,
+        checkpoint: Checkpoint | None = None,
+    ) -> None:
+        self.app, self.table, self.outputs, self.codec, self.topics = app, table, outputs, codec, topics
+        self.metrics, self._new_engine, self._replay, self._checkpoint = metrics, new_engine, replay, checkpoint
+        self._engines: dict[int, _Held] = {}
+
+    async def batch(self, events: Iterable[Any]) -> None:
+        """Feed one batch and make its transitions durable. It is dropped when partitions or rows change."""
+        began, generation = time.monotonic(), self.app.consumer_generation_id
+        try:
+            steps = [await self._prepare(*item) for item in by_partition(events, generation).items()]
+        except Superseded:
+            return
+        if generation != self.app.consumer_generation_id:
+            return
+        await self._publish(steps)
+        if generation == self.app.consumer_generation_id:
+            for step in steps:
+                self._commit(step, generation)
+        for event in events:
+            event.ack()
+        self.metrics.observe("batch_seconds", time.monotonic() - began, stage="watch")
+
+    async def _prepare(self, tp: TP, records: list[Any]) -> _Step:
+        held = await self._engine(tp.partition, records[0])
+        made: list[Alert] = []
+        resumed = time.monotonic()
+        for record in records:
+            if record.offset >= held.engine.next_offset:
+                made += self._feed(held.engine, record)
+            if time.monotonic() - resumed > _YIELD_SECONDS:
+                await asyncio.sleep(0)
+                resumed = time.monotonic()
+        encoded = [(alert.fingerprint.encode(), self.codec.encode(alert)) for alert in made]
+        return _Step(tp, held, made, encoded)
+
+    def _feed(self, engine: Engine, record: Any) -> list[Alert]:
+        try:
+            decoded = self.codec.decode(record.value or b"")
+        except DecodeError as error:  # minutes have one writer, so this is a stranger's record: it says nothing to us
+            _log.warning("undecodable", topic=self.topics.minutes.name, offset=record.offset, error=str(error))
+            self.metrics.count("dead_letters", stage="watch", reason="undecodable")
+            return []
+        if not isinstance(decoded, MinuteCount | Progress):
+            return []
+        return engine.feed(record.offset, record.timestamp, decoded)
+
+    async def _engine(self, partition: int, first: Any) -> _Held:
+        held, rows = self._engines.pop(partition, None), self.table.parts.get(partition)
+        if rows is None:
+            raise Superseded
+        epoch = self.table.epoch[partition]
+        if held is not None and held.rows is rows and held.epoch == epoch and first.offset <= held.engine.next_offset:
+            return held
+        engine = await self._restore(partition, first, dict(rows))
+        if self.table.epoch[partition] != epoch or self.table.parts.get(partition) is not rows:
+            raise Superseded
+        return _Held(engine, rows, epoch)
+
+    async def _restore(self, partition: int, first: Any, rows: Rows) -> Engine:
+        began = time.monotonic()
+        alerts = {alert.fingerprint: alert for alert in (self.codec.decode_as(Alert, row) for row in rows.values())}
+        replay = replace(self._replay, new_engine=lambda: self._new_engine(alerts, True))
+        loop = asyncio.get_running_loop()
+        engine = await loop.run_in_executor(None, replay.until, partition, first.offset, first.timestamp)
+        engine.silent = False
+        seconds = round(time.monotonic() - began, 2)
+        _log.info("restored", partition=partition, offset=first.offset, firing=engine.firing, seconds=seconds)
+        return engine
+
+    async def _publish(self, steps: list[_Step]) -> None:
+        if self._checkpoint is not None:
+            await self._checkpoint("before alerts")
+        for step in steps:
+            self.outputs.send(self.topics.alerts.name, step.encoded, step.tp.partition)
+        if any(step.encoded for step in steps):
+            await self.outputs.barrier()
+        if self._checkpoint is not None:
+            await self._checkpoint("before commit")
+
+    def _commit(self, step: _Step, generation: int) -> None:
+        partition, held = step.tp.partition, step.held
+        if self.table.parts.get(partition) is not held.rows or self.table.epoch[partition] != held.epoch:
+            return
+        held.rows.update(step.encoded)
+        self._engines[partition] = held
+        self.app.consumer.done(step.tp, held.engine.next_offset, generation)
+        for alert in step.made:
+            _log.info("alert", alert_id=alert.alert_id, monitor=alert.monitor, group=dict(alert.group))
+            self.metrics.count("alert_transitions", monitor=alert.monitor, status=alert.status)
+        self.metrics.set("alerts_firing", held.engine.firing, partition=str(partition))
+        if held.engine.time.now is not None:
+            self.metrics.set("stream_time_seconds", held.engine.time.now / 1000, partition=str(partition))
