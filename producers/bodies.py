@@ -1,0 +1,134 @@
+"""Request bodies: read with a limit and a deadline, then parsed to items. Only here is a client's JSON parsed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import orjson
+from starlette.types import Receive
+
+from producers.dialects.exchange import Body, Item, Problem
+from schemas.constraints import Violation
+
+MAX_BODY = 1 << 20
+MAX_EVENTS = 1_000
+_DRAIN = 16 * MAX_BODY  # a client mid-upload reads its 413 only if somebody takes in what it still sends
+_TOO_LARGE = Problem("too_large", f"a body must be at most {MAX_BODY} bytes")
+
+
+class ProblemError(Exception):
+    """A whole request that cannot be served."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
+
+
+class DisconnectedError(Exception):
+    """The client went away before its body was complete: nobody is there to answer."""
+
+
+class Memory:
+    """How many bytes of bodies are held at this moment; beyond `limit` no further body is taken in."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.held = 0
+
+    @contextmanager
+    def hold(self) -> Iterator[list[int]]:
+        """A one-element list to count one body's bytes in; they are given back at the end."""
+        mine = [0]
+        try:
+            yield mine
+        finally:
+            self.held -= mine[0]
+
+    def take(self, mine: list[int], size: int) -> None:
+        """Count `size` more bytes, or ProblemError `unavailable`."""
+        if self.held + size > self.limit:
+            raise ProblemError(Problem("unavailable", "too many requests at once: send all of it again later"))
+        self.held += size
+        mine[0] += size
+
+
+async def read(receive: Receive, memory: Memory, mine: list[int], seconds: float) -> bytes:
+    """The whole body. ProblemError when it is too large, too slow, or there is no memory for it."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await _chunks(receive, memory, mine)
+    except TimeoutError:
+        raise ProblemError(Problem("timeout", f"the body did not arrive within {seconds:g} s")) from None
+
+
+async def _chunks(receive: Receive, memory: Memory, mine: list[int]) -> bytes:
+    chunks: list[bytes] = []
+    size, more = 0, True
+    while more:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise DisconnectedError
+        chunk: bytes = message.get("body", b"")
+        more = message.get("more_body", False) and size <= _DRAIN
+        size += len(chunk)
+        if size <= MAX_BODY:
+            memory.take(mine, len(chunk))
+            chunks.append(chunk)
+    if size > MAX_BODY:
+        raise ProblemError(_TOO_LARGE)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def parse(body: bytes, *, lines: bool) -> Body:
+    """The items of a body; `lines` for NDJSON. ProblemError for a body as a whole that is unusable."""
+    parsed = _lines(body) if lines else _document(body)
+    if parsed.many and not parsed.items:
+        raise ProblemError(Problem("empty", "there is no event in the body"))
+    if len(parsed.items) > MAX_EVENTS:
+        raise ProblemError(Problem("too_large", f"a body must hold at most {MAX_EVENTS} events"))
+    return parsed
+
+
+def _lines(body: bytes) -> Body:
+    return Body([_line(line) for line in body.split(b"\n") if line.strip()], many=True)
+
+
+def _line(line: bytes) -> Item:
+    line = line.strip()
+    try:
+        value = orjson.loads(line)
+        _require_unique_keys(line, orjson.dumps(value))
+    except (ValueError, TypeError) as problem:
+        return Item(None, line, Violation(None, "malformed_json", str(problem)))
+    return Item(value, line)
+
+
+def _document(body: bytes) -> Body:
+    try:
+        value = orjson.loads(body)
+        if not isinstance(value, list):
+            _require_unique_keys(body, orjson.dumps(value))
+            return Body([Item(value, body)])
+        items = [Item(element, orjson.dumps(element)) for element in value]
+        _require_unique_keys(body, *(item.original for item in items))
+    except (ValueError, TypeError) as problem:
+        raise ProblemError(Problem("malformed_json", f"the body is not JSON: {problem}")) from None
+    return Body(items, many=True)
+
+
+def _require_unique_keys(sent: bytes, *encoded: bytes) -> None:
+    """ValueError when the parser dropped one of two equal keys: which one counts is then anybody's guess.
+
+    What was dropped had quotes around it, so the value encoded again has fewer of them than the text that came in.
+    (A quote written as \\u0022 gains one; such a text is at worst taken with its last key.)
+    """
+    if sum(text.count(b'"') for text in encoded) < sent.count(b'"'):
+        raise ValueError("an object has the same key twice")
+
+
+def encode(document: Any) -> bytes:
+    """A reply's bytes."""
+    return orjson.dumps(document)

@@ -1,0 +1,133 @@
+"""What every dialect is made of: a call comes in, results go to the publisher, a reply goes out. No transport here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from producers.validation import RefusedError, parse_event
+from schemas.constraints import Violation
+from schemas.events import FeedbackEvent
+
+# What can be wrong with a whole request, beside the reasons of single events, and its status.
+PROBLEMS = {
+    "malformed_json": 400, "empty": 400, "unauthorized": 401, "forbidden": 403, "not_found": 404,
+    "method_not_allowed": 405, "timeout": 408, "too_large": 413, "unsupported_type": 415, "rate_limited": 429,
+    "internal": 500, "unavailable": 503,
+}  # fmt: skip
+RETRY_AFTER = {"rate_limited": "1", "unavailable": "2"}  # seconds
+_UNREAD = ("too_large", "timeout")  # the rest of the body would be taken for the next request
+
+
+class Problem(NamedTuple):
+    """Why a whole request is refused: a word of PROBLEMS and a sentence. `allow` lists methods, for 405."""
+
+    reason: str
+    message: str
+    allow: tuple[str, ...] = ()
+
+    @property
+    def status(self) -> int:
+        """The usual HTTP status of the reason."""
+        return PROBLEMS[self.reason]
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers that belong to the status in every dialect."""
+        headers = {"Retry-After": RETRY_AFTER[self.reason]} if self.reason in RETRY_AFTER else {}
+        if self.reason in _UNREAD:
+            headers["Connection"] = "close"
+        return {**headers, "Allow": ", ".join(self.allow)} if self.allow else headers
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One JSON value of a body and its own bytes; `refusal` when these bytes are no JSON."""
+
+    value: Any
+    original: bytes
+    refusal: Violation | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A parsed body: the elements of an array, the lines of NDJSON (`many`), or the one value."""
+
+    items: Sequence[Item]
+    many: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """An authorised request. `path` holds the template's placeholders, `headers` have names in lower case."""
+
+    path: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: Body
+    tenant_id: str
+    source: str
+    received_at: int
+    new_id: Callable[[], str]
+
+    def event(self, value: object, original: bytes | None) -> FeedbackEvent | Violation:
+        """The event that a value in the native form describes, or why there is none."""
+        try:
+            return parse_event(
+                value,
+                tenant_id=self.tenant_id,
+                source=self.source,
+                new_id=self.new_id,
+                received_at=self.received_at,
+                original=original,
+            )
+        except RefusedError as refused:
+            return refused.violation
+
+
+Result = FeedbackEvent | Violation
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer: status, a JSON value, and headers beyond Content-Type and Content-Length."""
+
+    status: int
+    document: Any
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def _any_type(content_type: str) -> Problem | None:  # noqa: ARG001 - the default takes whatever a client says
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """One way to speak to the gateway, as pure functions.
+
+    `secret` finds the API key in the headers; `results` makes one event or refusal per item; `reply` answers when all
+    events among the results are durable; `trouble` answers when the whole request failed and nothing is promised.
+    """
+
+    name: str
+    secret: Callable[[Mapping[str, str]], str | None]
+    results: Callable[[Call], Sequence[Result]]
+    reply: Callable[[Call, Sequence[Result]], Reply]
+    trouble: Callable[[Problem], Reply]
+    refuse_type: Callable[[str], Problem | None] = _any_type
+
+
+def bearer(headers: Mapping[str, str], name: str = "authorization") -> str | None:
+    """The token of a `Bearer` header, whatever the case of the scheme; None when there is none."""
+    scheme, _, token = headers.get(name, "").partition(" ")
+    return token.strip() or None if scheme.lower() == "bearer" else None
+
+
+def permitted(result: Result, rights: frozenset[str]) -> Result:
+    """The result itself, or a refusal when its event needs a right that the key does not have."""
+    if isinstance(result, Violation):
+        return result
+    needed = "admin" if result.kind == "erase" else "ingest"
+    if needed in rights:
+        return result
+    return Violation("kind" if needed == "admin" else None, "forbidden", f"this key does not have the right {needed}")

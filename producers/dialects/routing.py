@@ -1,0 +1,68 @@
+"""Which dialect a request speaks: method and path first, then, where vendors' paths collide, headers and body."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from producers.dialects.exchange import Body, Dialect, Problem
+from producers.dialects.helicone import HELICONE
+from producers.dialects.native import NATIVE
+
+Headers = Mapping[str, str]
+
+
+def _always(headers: Headers, body: Body) -> bool:  # noqa: ARG001 - the default claims every request
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One method and path template (`{name}` takes one segment that is not empty).
+
+    Several routes may match a request: the first one that `claims` it speaks, so the most general comes last.
+    """
+
+    method: str
+    template: str
+    dialect: Dialect
+    claims: Callable[[Headers, Body], bool] = _always
+
+    def path(self, segments: Sequence[str]) -> dict[str, str] | None:
+        """The placeholders' values, or None when the path is another one. `segments` are percent-encoded."""
+        wanted = self.template.split("/")[1:]
+        if len(wanted) != len(segments):
+            return None
+        values: dict[str, str] = {}
+        for name, segment in zip(wanted, segments, strict=True):
+            if name.startswith("{") and segment:
+                # bytes that are no UTF-8 become lone surrogates, which validation refuses like any other
+                values[name[1:-1]] = unquote(segment, errors="surrogateescape")
+            elif name != segment:
+                return None
+        return values
+
+
+ROUTES: tuple[Route, ...] = (
+    Route("POST", "/v1/events", NATIVE),
+    Route("POST", "/v1/request/{request_id}/feedback", HELICONE),
+)
+
+Candidates = tuple[tuple[Route, dict[str, str]], ...]
+
+
+def match(method: str, raw_path: str, routes: Sequence[Route] = ROUTES) -> Candidates | Problem:
+    """Every route for a request with its placeholders, in order, or a problem for 404 and 405.
+
+    `raw_path` is the path as sent, without the query; one trailing slash more or less is the same path.
+    """
+    segments = raw_path.removesuffix("/").split("/")[1:]
+    found = tuple((route, path) for route in routes if (path := route.path(segments)) is not None)
+    if not found:
+        return Problem("not_found", "there is nothing at this path")
+    allowed = tuple((route, path) for route, path in found if route.method == method)
+    if not allowed:
+        methods = tuple(dict.fromkeys(route.method for route, _ in found))
+        return Problem("method_not_allowed", f"this path takes {', '.join(methods)}", methods)
+    return allowed

@@ -1,0 +1,204 @@
+"""The HTTP gateway: a 2xx leaves only after the broker has acknowledged every event that it speaks of."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Protocol
+
+import structlog
+import uuid_utils
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Mount
+from starlette.routing import Route as Page
+from starlette.types import Receive, Scope, Send
+
+from producers import bodies
+from producers.bodies import DisconnectedError, ProblemError
+from producers.dialects.exchange import Body, Call, Dialect, Problem, Reply, Result, permitted
+from producers.dialects.native import NATIVE, NDJSON
+from producers.dialects.routing import ROUTES, Candidates, Route, match
+from producers.keys import Key
+from producers.publisher import Publisher
+from schemas.constraints import Violation
+from schemas.events import FeedbackEvent
+from thumbstream.telemetry import Metrics
+
+_BODY_SECONDS = 30.0
+_BODIES_BYTES = 32 << 20  # parsed, a body takes about ten times its size
+_MAX_CLIENT = 64
+
+_log = structlog.get_logger(__name__)
+
+
+class KeyRing(Protocol):
+    """Who a secret stands for."""
+
+    def find(self, secret: str | None) -> Key | None:
+        """The key of a secret, or None."""
+        ...
+
+
+def now_ms() -> int:
+    """The gateway's clock, epoch milliseconds: for audit only."""
+    return time.time_ns() // 1_000_000
+
+
+def new_event_id() -> str:
+    """A UUIDv7."""
+    return str(uuid_utils.uuid7())
+
+
+class Ingest:
+    """The endpoints that take feedback, as one raw ASGI application over all dialects."""
+
+    def __init__(
+        self,
+        publisher: Publisher,
+        keys: KeyRing,
+        metrics: Metrics,
+        *,
+        clock: Callable[[], int] = now_ms,
+        new_id: Callable[[], str] = new_event_id,
+        routes: Sequence[Route] = ROUTES,
+        body_seconds: float = _BODY_SECONDS,
+        bodies_bytes: int = _BODIES_BYTES,
+    ) -> None:
+        self._publisher, self._keys, self._metrics = publisher, keys, metrics
+        self._clock, self._new_id, self._routes = clock, new_id, routes
+        self._body_seconds, self._memory = body_seconds, bodies.Memory(bodies_bytes)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request. Whatever goes wrong, the client gets JSON in its dialect's form."""
+        if scope["type"] != "http":
+            return None
+        found = match(scope["method"], scope["raw_path"].decode("latin-1"), self._routes)
+        if isinstance(found, Problem):
+            return await self._send(send, NATIVE, NATIVE.trouble(found))
+        dialect = found[-1][0].dialect  # the most general one speaks until the body says which it is
+        try:
+            dialect, reply = await self._answer(found, _headers(scope), receive)
+        except ProblemError as failed:
+            reply = dialect.trouble(failed.problem)
+        except DisconnectedError:
+            return None
+        except Exception:  # noqa: BLE001 - a fault of ours must not leave a client without its own form of answer
+            _log.exception("request_failed", dialect=dialect.name)
+            reply = dialect.trouble(Problem("internal", "something went wrong here; nothing is promised"))
+        await self._send(send, dialect, reply)
+        return None
+
+    async def _answer(
+        self, candidates: Candidates, headers: Mapping[str, str], receive: Receive
+    ) -> tuple[Dialect, Reply]:
+        key = self._key(candidates, headers)
+        with self._memory.hold() as mine:
+            body = await self._body(candidates[-1][0].dialect, headers, receive, mine)
+            route, path = next(pair for pair in candidates if pair[0].claims(headers, body))
+            dialect = route.dialect
+            source = _source(dialect.name, headers.get("user-agent", ""))
+            call = Call(path, headers, body, key.tenant, source, self._clock(), self._new_id)
+            results = [permitted(result, key.rights) for result in dialect.results(call)]
+            if not await self._publish(dialect, results):
+                return dialect, dialect.trouble(Problem("unavailable", "nothing is promised: send all of it again"))
+            return dialect, dialect.reply(call, results)
+
+    def _key(self, candidates: Candidates, headers: Mapping[str, str]) -> Key:
+        secrets = (route.dialect.secret(headers) for route, _ in candidates)
+        key = self._keys.find(next((secret for secret in secrets if secret), None))
+        if key is None:
+            raise ProblemError(Problem("unauthorized", "the API key is missing or unknown"))
+        return key
+
+    async def _body(self, dialect: Dialect, headers: Mapping[str, str], receive: Receive, mine: list[int]) -> Body:
+        content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+        refused = dialect.refuse_type(content_type)
+        if headers.get("content-encoding", "identity") != "identity":
+            refused = Problem("unsupported_type", "compressed bodies are not supported")
+        if refused is not None:
+            raise ProblemError(refused)
+        body = await bodies.read(receive, self._memory, mine, self._body_seconds)
+        return bodies.parse(body, lines=content_type in NDJSON)
+
+    async def _publish(self, dialect: Dialect, results: Sequence[Result]) -> bool:
+        """True when every event among the results is durable. Counts what is accepted and what is refused."""
+        events = [result for result in results if isinstance(result, FeedbackEvent)]
+        outcomes = await self._publisher.publish(events) if events else []
+        failed = [outcome for outcome in outcomes if outcome is not None]
+        if failed:
+            _log.warning("publish_failed", events=len(events), failed=len(failed), problem=failed[0])
+            return False
+        if events:
+            self._metrics.count("events_accepted", len(events), dialect=dialect.name)
+        for result in results:
+            if isinstance(result, Violation):
+                self._metrics.count("events_refused", dialect=dialect.name, reason=result.reason)
+        return True
+
+    async def _send(self, send: Send, dialect: Dialect, reply: Reply) -> None:
+        self._metrics.count("requests", dialect=dialect.name, status=str(reply.status))
+        body = bodies.encode(reply.document)
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+        headers += [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers.items()]
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+
+def _headers(scope: Scope) -> dict[str, str]:
+    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+def _source(dialect: str, user_agent: str) -> str:
+    """`native/python-httpx`: the dialect and the client's own name, without its version."""
+    client = "".join(filter(str.isprintable, user_agent.partition(" ")[0].partition("/")[0]))[:_MAX_CLIENT]
+    return f"{dialect}/{client}" if client else dialect
+
+
+def create_app(
+    publisher: Publisher,
+    keys: KeyRing,
+    metrics: Metrics,
+    *,
+    clock: Callable[[], int] = now_ms,
+    new_id: Callable[[], str] = new_event_id,
+    more: Sequence[BaseRoute] = (),
+    body_seconds: float = _BODY_SECONDS,
+    bodies_bytes: int = _BODIES_BYTES,
+) -> Starlette:
+    """The whole application: feedback, /healthz, /readyz, /metrics, and `more` routes of whoever composes it.
+
+    The application owns `publisher` and closes it at the end. `body_seconds` bounds how long a body may take,
+    `bodies_bytes` how much of all bodies is held at once.
+    """
+    ingest = Ingest(
+        publisher, keys, metrics, clock=clock, new_id=new_id, body_seconds=body_seconds, bodies_bytes=bodies_bytes
+    )
+    pages = _pages(publisher, metrics)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            await publisher.close()
+
+    return Starlette(routes=[*pages, *more, Mount("/", app=ingest)], lifespan=lifespan)
+
+
+def _pages(publisher: Publisher, metrics: Metrics) -> list[BaseRoute]:
+    async def healthz(_: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def readyz(_: Request) -> Response:
+        trouble = await publisher.trouble()
+        if trouble is None:
+            return JSONResponse({"status": "ready"})
+        return JSONResponse({"status": "not ready", "reason": trouble}, 503)
+
+    async def scrape(_: Request) -> Response:
+        return Response(metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    return [Page("/healthz", healthz), Page("/readyz", readyz), Page("/metrics", scrape)]

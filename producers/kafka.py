@@ -1,0 +1,36 @@
+"""What every producer of ours tells the Kafka client, and how an event becomes a message."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from schemas.codec import Codec
+from schemas.events import FeedbackEvent
+from schemas.topics import request_key
+
+# What correctness rests on: nobody's pass-through settings may change these.
+_FIXED = {
+    "acks": "all",
+    "enable.idempotence": True,
+    "partitioner": "murmur2_random",  # as the Java client, so that any producer meets the same partition
+}
+_DEFAULTS = {
+    "compression.type": "lz4",
+    "linger.ms": 3,
+    "delivery.timeout.ms": 8_000,
+    "message.max.bytes": 2 << 20,
+    "socket.keepalive.enable": True,
+    "reconnect.backoff.max.ms": 1_000,  # a broker that is back must be noticed soon
+}
+
+
+def producer_settings(bootstrap: str, extra: Mapping[str, Any], **own: Any) -> dict[str, Any]:
+    """Settings of a confluent_kafka.Producer; `own` are written with `_` for `.`, `extra` is what the user gives."""
+    named = {name.replace("_", "."): value for name, value in own.items()}
+    return {**_DEFAULTS, **named, **extra, **_FIXED, "bootstrap.servers": bootstrap}
+
+
+def message(codec: Codec, event: FeedbackEvent) -> tuple[bytes, bytes]:
+    """(key, value) of an event. Raises ValueError or TypeError for an event that does not fit its schema."""
+    return request_key(event.tenant_id, event.request_id), codec.encode(event)

@@ -1,0 +1,182 @@
+"""API keys: a TOML file of SHA-256 digests, read again when it changes. Secrets are `ts_<key id>_<random>`."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import hmac
+import json
+import os
+import re
+import secrets
+import time
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+RIGHTS = ("ingest", "query", "tokens", "admin")
+_FIELDS = {"id", "sha256", "tenant", "rights", "origins"}
+_ID = re.compile(r"[A-Za-z0-9-]{1,64}")  # no underscore: it separates the parts of a secret
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_NOBODY = hashlib.sha256(b"nobody").digest()
+_CHECK_SECONDS = 1.0
+
+_log = structlog.get_logger(__name__)
+
+
+class KeysError(ValueError):
+    """A keys file that cannot be used; the message names the file, the line and the reason, never a secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """Who a secret stands for and what it may do."""
+
+    id: str
+    tenant: str
+    rights: frozenset[str]
+    origins: tuple[str, ...]
+    digest: bytes
+
+
+class Keys:
+    """The keys of one file. A change on disk counts within a second; a broken file changes nothing and is logged."""
+
+    def __init__(self, path: Path, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        """Raises KeysError when the file cannot be used at all."""
+        self._path, self._monotonic = path, monotonic
+        self._stamp = _stamp(path)
+        self._keys = read(path)
+        self._checked = monotonic()
+
+    def find(self, secret: str | None) -> Key | None:
+        """The key of a secret, or None. Takes the same time whatever part of the secret is wrong."""
+        self._refresh()
+        parts = (secret or "").split("_", 2)
+        key = self._keys.get(parts[1]) if len(parts) == 3 and parts[0] == "ts" else None
+        digest = hashlib.sha256((secret or "").encode("utf-8", "surrogatepass")).digest()
+        return key if hmac.compare_digest(digest, key.digest if key else _NOBODY) else None
+
+    def _refresh(self) -> None:
+        now = self._monotonic()
+        if now - self._checked < _CHECK_SECONDS:
+            return
+        self._checked = now
+        stamp = _stamp(self._path)
+        if stamp == self._stamp:
+            return
+        self._stamp = stamp
+        try:
+            self._keys = read(self._path)
+        except KeysError as problem:
+            _log.error("keys_file_broken", problem=str(problem), kept=len(self._keys))
+        else:
+            _log.info("keys_file_read", path=str(self._path), keys=len(self._keys))
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def read(path: Path) -> dict[str, Key]:
+    """All keys of a file by id. Raises KeysError."""
+    try:
+        text = path.read_text("utf-8")
+        entries = tomllib.loads(text)
+    except (OSError, ValueError) as problem:
+        raise KeysError(f"{path}: {problem}") from problem
+    keys: dict[str, Key] = {}
+    for place, entry in _entries(path, text, entries):
+        key = _key(place, entry)
+        if key.id in keys:
+            raise KeysError(f"{place}: the id {key.id} is there twice")
+        keys[key.id] = key
+    return keys
+
+
+def _entries(path: Path, text: str, document: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
+    """Every `[[key]]` with the place where it stands."""
+    entries = document.get("key", [])
+    if set(document) - {"key"} or not isinstance(entries, list):
+        raise KeysError(f"{path}: only [[key]] sections belong here")
+    lines = [number for number, line in enumerate(text.splitlines(), 1) if re.match(r"\s*\[\[\s*key\s*\]\]", line)]
+    for index, entry in enumerate(entries):
+        yield f"{path}, line {lines[index] if index < len(lines) else '?'}", entry
+
+
+def _key(place: str, entry: Any) -> Key:
+    if not isinstance(entry, dict) or set(entry) - _FIELDS:
+        raise KeysError(f"{place}: a key has only {', '.join(sorted(_FIELDS))}")
+    for name in ("id", "sha256", "tenant"):
+        if not isinstance(entry.get(name), str) or not entry[name] or _CONTROL.search(entry[name]):
+            raise KeysError(f"{place}: {name} must be a text without control characters")
+    if not _ID.fullmatch(entry["id"]):
+        raise KeysError(f"{place}: id must be 1 to 64 letters, digits or -")
+    if not re.fullmatch(r"[0-9a-fA-F]{64}", entry["sha256"]):
+        raise KeysError(f"{place}: sha256 must be 64 hexadecimal digits")
+    rights, origins = _texts(place, entry, "rights"), _texts(place, entry, "origins")
+    if not rights or not set(rights) <= set(RIGHTS):
+        raise KeysError(f"{place}: rights must be some of {', '.join(RIGHTS)}")
+    return Key(entry["id"], entry["tenant"], frozenset(rights), origins, bytes.fromhex(entry["sha256"]))
+
+
+def _texts(place: str, entry: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    value = entry.get(name, [])
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise KeysError(f"{place}: {name} must be a list of texts")
+    return tuple(value)
+
+
+def create_key(
+    path: Path, tenant: str, rights: Iterable[str], *, key_id: str | None = None, origins: Iterable[str] = ()
+) -> str:
+    """Add a key to the file (made if it is not there, mode 0600) and give its secret, which is stored nowhere.
+
+    What the file holds already stays as it is, comments too. Raises KeysError when the file or the new key is unusable.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)  # two calls at once must not lose one key
+        key_id = key_id or secrets.token_hex(6)
+        secret = f"ts_{key_id}_{secrets.token_urlsafe(32)}"
+        before = path.read_text("utf-8") if path.exists() else ""
+        _replace(path, before + ("\n" if before else "") + _section(key_id, secret, tenant, rights, origins))
+    finally:
+        os.close(directory)
+    return secret
+
+
+def _section(key_id: str, secret: str, tenant: str, rights: Iterable[str], origins: Iterable[str]) -> str:
+    values = {
+        "id": key_id,
+        "sha256": hashlib.sha256(secret.encode()).hexdigest(),
+        "tenant": tenant,
+        "rights": list(rights),
+        "origins": list(origins),
+    }
+    # a JSON string without control characters is a TOML string too
+    lines = [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in values.items()]
+    return "\n".join(["[[key]]", *lines, ""])
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write, check and only then put in place: readers see the old file or the new one, and never a broken one."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
+    try:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        read(draft)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
