@@ -16,6 +16,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 EXIT_CRASH = 70  # the supervisor starts the process again
 EXIT_STOP = 78  # it does not: starting again would repeat the damage, a person must look
 
+_CHATTY = ("faust", "mode", "aiokafka", "httpx", "urllib3", "kafka")
+
 _COUNTERS = {
     "events_accepted": ("Events acknowledged by the broker and answered with 2xx", ("dialect",)),
     "events_refused": ("Events refused at the gateway", ("dialect", "reason")),
@@ -27,6 +29,7 @@ _COUNTERS = {
     "alert_transitions": ("Alert transitions published", ("monitor", "status")),
     "rows_written": ("Rows stored in ClickHouse", ("table",)),
     "write_retries": ("Inserts into ClickHouse tried again", ("table", "code")),
+    "records_skipped": ("Records of which the sink stores no row", ("topic", "reason")),
 }
 _GAUGES = {
     "publish_backlog": ("Events handed to the producer and not yet acknowledged", ()),
@@ -97,6 +100,8 @@ def configure_logging(role: str, *, level: str = "INFO") -> None:
     stream = logging.StreamHandler(sys.stderr)
     stream.setFormatter(structlog.stdlib.ProcessorFormatter(processor=last, foreign_pre_chain=shared))
     logging.basicConfig(handlers=[stream], level=level, force=True)
+    for library in _CHATTY:
+        logging.getLogger(library).setLevel(max(logging.WARNING, logging.getLevelName(level)))
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level)),

@@ -1,0 +1,158 @@
+"""Inserts into ClickHouse, and what its errors mean for us: try again, a person must look, or these rows are unfit.
+
+The only file of the hot path that imports clickhouse-connect.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import clickhouse_connect
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError, DataError
+from urllib3.exceptions import HTTPError
+
+from sinks.refusals import UnfitRowsError
+from sinks.rows import EVENTS, Row, Table
+
+_STOP = {516: "login refused", 60: "table missing", 16: "column missing", 81: "database missing", 497: "no right to"}
+_UNFIT = {6, 26, 27, 38, 41, 53, 70, 72, 117}
+_UNWRITABLE = (DataError, ValueError, TypeError, AttributeError, OverflowError, struct.error)
+_RAISED = (*_UNWRITABLE, ClickHouseError, HTTPError, OSError)
+_CODE = re.compile(r"[Cc]ode: ?(\d+)")
+# A replayed batch is harmless because the newest version wins; a server-side buffer or a deduplication token would
+# not be: the first loses what was acknowledged, the second drops a re-insert of rows that were lost meanwhile.
+SETTINGS = {"async_insert": 0, "max_partitions_per_insert_block": 0}
+
+
+class UnavailableError(Exception):
+    """ClickHouse cannot take rows now; the same insert may succeed later. `code` is its error code, or "network"."""
+
+    def __init__(self, message: str, code: str = "network") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class MisconfiguredError(Exception):
+    """No retry can help: a login, table or column is wrong."""
+
+
+class Writer(Protocol):
+    """Where rows go. Inserting rows again changes nothing."""
+
+    def insert(self, table: Table, rows: Sequence[Row]) -> None:
+        """Store all rows. Raises UnavailableError, UnfitRowsError or MisconfiguredError; some may be stored then."""
+
+    def newest_versions(self) -> Mapping[int, int]:
+        """Source partition -> greatest version among stored events. Raises as `insert`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where ClickHouse is and who asks; `options` are passed to clickhouse-connect."""
+
+    url: str
+    user: str
+    password: str = field(repr=False)
+    database: str = "feedback"
+    options: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+def connect(address: Address, *, timeout: float = 30) -> Client:
+    """A client for `address`, its database unset so that it can be created. Raises clickhouse-connect's errors."""
+    options: dict[str, Any] = {"send_receive_timeout": timeout, "connect_timeout": 5, "autogenerate_session_id": False}
+    return clickhouse_connect.get_client(
+        dsn=address.url,
+        username=address.user,
+        password=address.password,
+        **{**options, **address.options},
+    )
+
+
+class ClickHouseWriter:
+    """Writes columns over HTTP. Connects at the first use and again after an outage; column types are asked once."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._client: Client | None = None
+        self._types: dict[Table, list[str]] = {}
+
+    def insert(self, table: Table, rows: Sequence[Row]) -> None:
+        """Store all rows or, after any error, perhaps some of them: the same rows may come again."""
+        with _translated():
+            self._connected().insert(
+                table.name,
+                list(zip(*rows, strict=True)),
+                table.columns,
+                database=self._address.database,
+                column_type_names=self._type_names(table),
+                column_oriented=True,
+                settings=SETTINGS,
+            )
+
+    def newest_versions(self) -> Mapping[int, int]:
+        """Source partition -> greatest version among stored events."""
+        query = f"SELECT source_partition, max(version) FROM {self._address.database}.{EVENTS.name} GROUP BY 1"  # noqa: S608
+        with _translated():
+            return {int(part): int(version) for part, version in self._connected().query(query).result_rows}
+
+    def close(self) -> None:
+        """Close the connections."""
+        if self._client is not None:
+            self._client.close()
+
+    def _connected(self) -> Client:
+        if self._client is None:
+            try:
+                self._client = connect(self._address)
+            except ValueError as error:
+                raise MisconfiguredError(f"ClickHouse's address: {error}") from error
+        return self._client
+
+    def _type_names(self, table: Table) -> list[str]:
+        """Types by column. A column that the table lacks is a MisconfiguredError, as an insert would say with 16."""
+        if table not in self._types:
+            described = self._connected().query(f"DESCRIBE TABLE {self._address.database}.{table.name}").result_rows
+            types = {row[0]: row[1] for row in described}
+            missing = [name for name in table.columns if name not in types]
+            if missing:
+                raise MisconfiguredError(f"column missing: {table.name}.{', '.join(missing)}")
+            self._types[table] = [types[name] for name in table.columns]
+        return self._types[table]
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (UnavailableError, UnfitRowsError, MisconfiguredError):
+        raise
+    except _RAISED as error:
+        raise meaning(error) from error
+
+
+def meaning(error: Exception) -> UnavailableError | UnfitRowsError | MisconfiguredError:
+    """What an error of the client means for the rows at hand.
+
+    An error code that no list names counts as unavailable: trying again loses nothing, and the metric shows it.
+    """
+    if isinstance(error, _UNWRITABLE):
+        return UnfitRowsError(str(error))
+    code = _code(error)
+    if code in _STOP:
+        return MisconfiguredError(f"{_STOP[code]}: {error}")
+    if code in _UNFIT:
+        return UnfitRowsError(str(error))
+    return UnavailableError(str(error), "network" if code is None else str(code))
+
+
+def _code(error: Exception) -> int | None:
+    code: int | None = getattr(error, "code", None)
+    if code is None and (found := _CODE.search(str(error))):
+        code = int(found[1])
+    return code

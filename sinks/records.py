@@ -1,0 +1,57 @@
+"""A broker's record to rows, or the reason why it is skipped."""
+
+from __future__ import annotations
+
+from schemas.codec import Codec, DecodeError
+from schemas.constraints import violation
+from schemas.events import Alert, DeadLetter, FeedbackEvent, MinuteCount, Progress, Record, ResolvedFeedback
+from schemas.topics import Topics, partition_of, request_key
+from sinks.batch import Source
+from sinks.rows import Position, Row, Table, rows_of
+
+
+class SkippedError(Exception):
+    """A record without rows. `reason` is a word; the message is for people."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class Records:
+    """Reads the records of all topics. What `resolve` refuses of the events is skipped here by the same rules."""
+
+    def __init__(self, topics: Topics, epoch: int, codec: Codec | None = None) -> None:
+        self._topics, self._epoch, self._codec = topics, epoch, codec or Codec()
+        self._expected: dict[str, tuple[type[Record], ...]] = {
+            topics.events.name: (FeedbackEvent,),
+            topics.latest.name: (ResolvedFeedback,),
+            topics.minutes.name: (MinuteCount, Progress),
+            topics.alerts.name: (Alert,),
+            topics.dead_letters.name: (DeadLetter,),
+        }
+
+    def rows(self, source: Source) -> tuple[tuple[Table, Row], ...]:
+        """The rows of one record; none for a tombstone or a mark. Raises SkippedError."""
+        if source.value is None and source.topic != self._topics.events.name:
+            return ()
+        record = self._decoded(source)
+        if isinstance(record, FeedbackEvent):
+            self._check(record, source)
+        return rows_of(record, Position(source.partition, source.offset, source.append_time, self._epoch))
+
+    def _decoded(self, source: Source) -> Record:
+        try:
+            record = self._codec.decode(source.value or b"")
+        except DecodeError as error:
+            raise SkippedError("undecodable", str(error)) from error
+        if not isinstance(record, self._expected[source.topic]):
+            raise SkippedError("undecodable", f"a {type(record).__name__} does not belong on {source.topic}")
+        return record
+
+    def _check(self, event: FeedbackEvent, source: Source) -> None:
+        if found := violation(event):
+            raise SkippedError("invalid", f"{found.field or 'event'}: {found.reason}: {found.message}")
+        key = request_key(event.tenant_id, event.request_id)
+        if source.key != key or partition_of(key, self._topics.event_partitions) != source.partition:
+            raise SkippedError("misrouted", "the key does not fit the event, or the partition not the key")
