@@ -1,5 +1,9 @@
 """The embedded Kafka: real brokers that keep their word through kills and restarts."""
 
+import os
+import signal
+import socket
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +16,7 @@ from tests.polling import wait_until
 from thumbstream.local import kafka
 from thumbstream.local.kafka import Cluster, KafkaError
 from thumbstream.local.ports import PortInUseError
+from thumbstream.local.supervisor import Supervisor
 
 pytestmark = pytest.mark.integration
 
@@ -90,12 +95,29 @@ def test_three_brokers_keep_writing_when_one_is_killed(running: Callable[..., Cl
     assert read(cluster, "replicated", 2) == ["three", "two"]
 
 
-def test_what_cannot_work_is_refused_with_the_reason(running: Callable[..., Cluster], tmp_path: Path) -> None:
-    cluster = running()
-    port = cluster.plan.nodes[0].port
-    with pytest.raises(PortInUseError, match=rf"{port} \(kafka-1\)"):
-        kafka.prepare(tmp_path / "other", ports=[port])
+def test_a_supervisor_brings_a_killed_broker_back(tmp_path: Path) -> None:
+    plan = kafka.prepare(tmp_path)
+    told: list[dict[str, int]] = []
+    supervisor = Supervisor(kafka.child_specs(plan), on_change=lambda pids, up: told.append(pids) if up else None)
+    thread = threading.Thread(target=supervisor.run)
+    thread.start()
+    try:
+        wait_until(lambda: told, 60, "the broker is healthy")
+        os.kill(told[0]["kafka-1"], signal.SIGKILL)
+        wait_until(lambda: len(told) == 2, 60, "the broker is healthy again")
+    finally:
+        supervisor.stop()
+        thread.join(15)
+    assert told[0]["kafka-1"] != told[1]["kafka-1"]
+
+
+def test_what_cannot_work_is_refused_with_the_reason(tmp_path: Path) -> None:
+    kafka.prepare(tmp_path)
     with pytest.raises(KafkaError, match="holds a cluster of 1, not 3 brokers"):
         kafka.prepare(tmp_path, brokers=3)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with pytest.raises(PortInUseError, match=rf"{port} \(kafka-1\)"):
+            kafka.prepare(tmp_path / "taken", ports=[port])
     with pytest.raises(KafkaError, match="3 brokers need 3 ports, not 1"):
         kafka.prepare(tmp_path / "few", brokers=3, ports=[port])

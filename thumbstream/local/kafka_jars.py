@@ -31,7 +31,7 @@ _REQUIRED = {
         "kafka-transaction-coordinator",
     )
 }
-_ATTEMPTS = 2
+_FAILURES = (OSError, RuntimeError, ValueError)  # network, resolver and ourselves; requests' errors are OSErrors
 
 
 class JarsError(RuntimeError):
@@ -44,9 +44,14 @@ def cache_directory() -> Path:
     return (Path(root) if root else Path.home() / ".cache") / "thumbstream" / f"kafka-{KAFKA_VERSION}"
 
 
-def kafka_jars(say: Callable[[str], None], directory: Path | None = None) -> list[Path]:
+def kafka_jars(
+    say: Callable[[str], None],
+    directory: Path | None = None,
+    resolve: Callable[[Path], list[Path]] | None = None,
+) -> list[Path]:
     """Give every jar a broker needs, resolving them if they are not cached; `say` hears what takes long.
 
+    `resolve(directory)` loads the jars somewhere under `directory` and names them (by default from Maven Central).
     Raises `JarsError` when two attempts did not yield a complete set. Safe in several processes at once.
     """
     directory = directory or cache_directory()
@@ -54,7 +59,8 @@ def kafka_jars(say: Callable[[str], None], directory: Path | None = None) -> lis
     if known:
         return known
     with _only_writer(directory):
-        return _remembered(directory) or _resolve_until_complete(directory, say)
+        # whoever held the lock before may have done the work
+        return _remembered(directory) or _resolve_until_complete(directory, say, resolve or _from_maven_central)
 
 
 @contextmanager
@@ -87,30 +93,33 @@ def _remember(directory: Path, jars: list[Path]) -> None:
     draft.replace(_manifest(directory))
 
 
-def _resolve_until_complete(directory: Path, say: Callable[[str], None]) -> list[Path]:
-    reason = ""
-    for attempt in range(_ATTEMPTS):
-        say(
-            f"resolving Apache Kafka {KAFKA_VERSION}, 42 MB, first time only"
-            + (f" (again: {reason})" if reason else "")
-        )
-        # The resolver keeps half-made environments and half-loaded files and takes them for good the next time.
+def _resolve_until_complete(
+    directory: Path, say: Callable[[str], None], resolve: Callable[[Path], list[Path]]
+) -> list[Path]:
+    attempt = f"resolving Apache Kafka {KAFKA_VERSION}, 42 MB, first time only"
+    say(attempt)
+    try:
+        return _resolve_anew(directory, resolve)
+    except _FAILURES as error:
+        say(f"{attempt} (again, because: {error})")
+    try:
+        return _resolve_anew(directory, resolve)
+    except _FAILURES as error:
         shutil.rmtree(directory, ignore_errors=True)
-        try:
-            jars = _resolve(directory)
-            _verify(jars)
-        except (OSError, RuntimeError, ValueError) as error:
-            reason = str(error)
-            if attempt == _ATTEMPTS - 1:
-                shutil.rmtree(directory, ignore_errors=True)
-                raise JarsError(f"Apache Kafka {KAFKA_VERSION} could not be resolved: {reason}") from error
-        else:
-            break
+        raise JarsError(f"Apache Kafka {KAFKA_VERSION} could not be resolved: {error}") from error
+
+
+def _resolve_anew(directory: Path, resolve: Callable[[Path], list[Path]]) -> list[Path]:
+    # The resolver keeps half-made environments and half-loaded files, and takes them for good the next time.
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    jars = resolve(directory)
+    _verify(jars)
     _remember(directory, jars)
     return jars
 
 
-def _resolve(directory: Path) -> list[Path]:
+def _from_maven_central(directory: Path) -> list[Path]:
     from jgo.env import EnvironmentBuilder  # slow to import, needed once per machine
     from jgo.maven import MavenContext
 
