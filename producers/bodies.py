@@ -16,6 +16,7 @@ from schemas.constraints import Violation
 MAX_BODY = 1 << 20
 MAX_EVENTS = 1_000
 _DRAIN = 16 * MAX_BODY  # a client mid-upload reads its 413 only if somebody takes in what it still sends
+_REQUEST = 64 << 10  # what a request takes beside its body: at most this much of headers, and the work on them
 _TOO_LARGE = Problem("too_large", f"a body must be at most {MAX_BODY} bytes")
 
 
@@ -32,7 +33,7 @@ class DisconnectedError(Exception):
 
 
 class Memory:
-    """How many bytes of bodies are held at this moment; beyond `limit` no further body is taken in."""
+    """How many bytes requests hold at this moment; beyond `limit` no further one is taken in."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -40,9 +41,10 @@ class Memory:
 
     @contextmanager
     def hold(self) -> Iterator[list[int]]:
-        """A one-element list to count one body's bytes in; they are given back at the end."""
+        """Admit one request: a one-element list to count its bytes in, which are given back at the end."""
         mine = [0]
         try:
+            self.take(mine, _REQUEST)
             yield mine
         finally:
             self.held -= mine[0]

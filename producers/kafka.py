@@ -25,10 +25,9 @@ _DEFAULTS = {
 }
 
 
-def producer_settings(bootstrap: str, extra: Mapping[str, Any], **own: Any) -> dict[str, Any]:
-    """Settings of a confluent_kafka.Producer; `own` are written with `_` for `.`, `extra` is what the user gives."""
-    named = {name.replace("_", "."): value for name, value in own.items()}
-    return {**_DEFAULTS, **named, **extra, **_FIXED, "bootstrap.servers": bootstrap}
+def producer_settings(bootstrap: str, extra: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a confluent_kafka.Producer: `own` are the caller's, `extra` what the user passes through."""
+    return {**_DEFAULTS, **own, **extra, **_FIXED, "bootstrap.servers": bootstrap}
 
 
 def message(codec: Codec, event: FeedbackEvent) -> tuple[bytes, bytes]:

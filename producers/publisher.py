@@ -120,10 +120,12 @@ class KafkaPublisher:
             producer_settings(
                 bootstrap,
                 extra or {},
-                queue_buffering_max_messages=2 * backlog,
-                queue_buffering_max_kbytes=2 * backlog_bytes // 1024,
-                error_cb=self._client_error,
-                logger=logging.getLogger("producers.kafka"),
+                {
+                    "queue.buffering.max.messages": 2 * backlog,
+                    "queue.buffering.max.kbytes": 2 * backlog_bytes // 1024,
+                    "error_cb": self._client_error,
+                    "logger": logging.getLogger("producers.kafka"),
+                },
             )
         )
         self._stopping = threading.Event()

@@ -13,7 +13,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 _HEADER_SECONDS = 30.0
 _HEADER_BYTES = 64 * 1024
 _GRACE_SECONDS = 12  # longer than the longest wait for an acknowledgement
-_CONNECTIONS = 1_024
+_CONNECTIONS = 900  # the application says 503 in its own words long before; most systems allow 1,024 open files
 
 Application = Callable[..., Any]
 

@@ -28,7 +28,7 @@ MAX_METADATA = 64
 MAX_METADATA_KEY = 128
 MAX_EVENT_BYTES = 256 * 1024
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_VOTE_FIELDS = ("rating", "value", "score")
+_VOTE_FIELDS = ("rating", "value", "score", "weight")
 
 
 class Violation(NamedTuple):
@@ -68,6 +68,8 @@ def _kind(event: FeedbackEvent) -> Violation | None:
         return Violation("kind", "unknown_kind", f"kind must be one of {', '.join(KINDS)}")
     if event.signal not in SIGNALS:
         return Violation("signal", "out_of_range", "signal must be explicit or implicit")
+    if event.kind != "preference" and event.preference is not None:
+        return Violation("preference", "unknown_field", f"preference does not belong in an event of kind {event.kind}")
     return _BY_KIND[event.kind](event)
 
 
@@ -98,11 +100,11 @@ def _context(event: FeedbackEvent) -> Violation | None:
 
 
 def _retract(event: FeedbackEvent) -> Violation | None:
-    return _not_a_vote(event) or _carries_none(event, ("comment", "correction", "reasons", "flagged", "preference"))
+    return _not_a_vote(event) or _carries_none(event, ("comment", "correction", "reasons", "flagged"))
 
 
 def _erase(event: FeedbackEvent) -> Violation | None:
-    rest = ("comment", "correction", "reasons", "flagged", "preference", "tags", "user_id")
+    rest = ("comment", "correction", "reasons", "flagged", "tags", "user_id")
     if event.metadata:
         return Violation("metadata", "unknown_field", "metadata does not belong in an event of kind erase")
     return _not_a_vote(event) or _carries_none(event, rest)
