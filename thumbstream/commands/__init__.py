@@ -1,0 +1,1 @@
+"""One module per verb of the command line. Each composes stages with settings; none holds meaning."""

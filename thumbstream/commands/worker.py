@@ -1,0 +1,44 @@
+"""`thumbstream worker ROLE`: one Faust app, checked before it starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import structlog
+
+from processors import app as apps
+from thumbstream import topic_admin
+from thumbstream.health import HealthServer
+from thumbstream.settings import Settings
+from thumbstream.telemetry import EXIT_STOP, Metrics, die
+
+_log = structlog.get_logger(__name__)
+ROLES = ("resolve", "watch")
+
+
+def options(settings: Settings) -> apps.WorkerOptions:
+    """What the settings mean for a worker."""
+    data_dir = (settings.data_dir / "faust").absolute()
+    data_dir.mkdir(parents=True, exist_ok=True)
+    return apps.WorkerOptions(
+        bootstrap=settings.kafka_bootstrap_servers,
+        topics=settings.topics,
+        group=settings.group,
+        data_dir=Path(data_dir),
+        epoch=settings.epoch,
+        kafka=settings.kafka,
+    )
+
+
+def run(settings: Settings, role: str) -> None:
+    """Run until stopped. Exits with EXIT_STOP when the topics do not have the shape that meaning needs."""
+    admin = topic_admin.client(settings.kafka_bootstrap_servers, settings.kafka)
+    if wrong := topic_admin.problems(admin, settings.topics):
+        die("; ".join(wrong) + " (see `thumbstream topics create`)", code=EXIT_STOP)
+    metrics = Metrics()
+    make = {"resolve": apps.resolve_app, "watch": apps.watch_app}[role]
+    app = make(options(settings), metrics)
+    if settings.health_port:
+        HealthServer(settings.health_port, metrics, lambda: apps.is_ready(app)).start()
+    _log.info("starting", role=role, group=settings.group)
+    apps.run(app)

@@ -1,0 +1,63 @@
+"""Make the topics, and check that what is there has the shape that meaning depends on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
+
+from schemas.topics import Topic, Topics
+
+_TIMEOUT = 15.0
+_BINDING = ("cleanup.policy", "message.timestamp.type")
+
+
+def client(bootstrap: str, options: Mapping[str, str] | None = None) -> AdminClient:
+    """An admin client; connections are made at the first question."""
+    return AdminClient({**(options or {}), "bootstrap.servers": bootstrap})
+
+
+def create(admin: AdminClient, topics: Topics, replication: int) -> list[str]:
+    """Create what is missing; the names that were made. KafkaException when the broker refuses."""
+    wanted = [_new(topic, replication) for topic in topics]
+    made = []
+    for name, future in admin.create_topics(wanted, request_timeout=_TIMEOUT).items():
+        try:
+            future.result()
+            made.append(name)
+        except KafkaException as exception:
+            if exception.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise
+    return made
+
+
+def _new(topic: Topic, replication: int) -> NewTopic:
+    config = dict(topic.config)
+    if replication > 1:
+        config["min.insync.replicas"] = str(replication - 1)
+    return NewTopic(topic.name, topic.partitions, replication, config=config)
+
+
+def problems(admin: AdminClient, topics: Topics) -> list[str]:
+    """One sentence for each thing that would make meaning go wrong; empty when all is well."""
+    known: Any = admin.list_topics(timeout=_TIMEOUT).topics
+    there = [topic for topic in topics if topic.name in known]
+    missing = [f"topic {topic.name} is missing" for topic in topics if topic not in there]
+    counts = [
+        f"topic {topic.name} has {len(known[topic.name].partitions)} partitions, settings say {topic.partitions}"
+        for topic in there
+        if len(known[topic.name].partitions) != topic.partitions
+    ]
+    return missing + counts + list(_config_problems(admin, there))
+
+
+def _config_problems(admin: AdminClient, topics: list[Topic]) -> Iterator[str]:
+    asked = [ConfigResource(ResourceType.TOPIC, topic.name) for topic in topics]
+    found = {resource.name: future for resource, future in admin.describe_configs(asked).items()} if asked else {}
+    for topic in topics:
+        actual = found[topic.name].result(timeout=_TIMEOUT)
+        for name in _BINDING:
+            if name in topic.config and actual[name].value != topic.config[name]:
+                yield f"topic {topic.name} has {name}={actual[name].value}, it must be {topic.config[name]}"
