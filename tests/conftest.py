@@ -1,7 +1,10 @@
-"""Fixtures for the whole suite; the ones that start servers live in `tests/fixtures`."""
+"""Fixtures for the whole suite (the ones that start servers live in `tests/fixtures`) and the order of tests."""
 
+import os
+import random
 import uuid
 from collections.abc import Callable
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,31 @@ import pytest
 pytest_plugins = ["tests.fixtures.clickhouse", "tests.fixtures.kafka"]
 
 _VOTES = Path(__file__).resolve().parents[2] / "shared" / "data" / "cofacts-votes.csv.gz"
+_FASTEST_FIRST = ("unit", "property", "contract", "integration", "system", "browser")
+_ORDER_SEED = int(os.environ.get("TEST_ORDER_SEED") or random.randrange(1_000_000))
+
+
+def pytest_report_header() -> str:
+    return f"test order: TEST_ORDER_SEED={_ORDER_SEED} repeats it"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Shuffle, so that no test comes to lean on the one before it.
+
+    Fast folders come first, and a module's tests stay together: its fixtures are made once.
+    """
+    dice = random.Random(_ORDER_SEED)
+    modules = [list(tests) for _path, tests in groupby(items, key=lambda item: item.path)]
+    dice.shuffle(modules)
+    for tests in modules:
+        dice.shuffle(tests)
+    modules.sort(key=lambda tests: _folder_rank(tests[0]))
+    items[:] = [test for tests in modules for test in tests]
+
+
+def _folder_rank(test: pytest.Item) -> int:
+    folder = test.path.parent.name
+    return _FASTEST_FIRST.index(folder) if folder in _FASTEST_FIRST else len(_FASTEST_FIRST)
 
 
 @pytest.fixture(scope="session")
