@@ -1,0 +1,114 @@
+"""What outlives the embedded ClickHouse: acknowledged batches, data and passwords, and one owner at a time."""
+
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.clickhouse_client import Client
+from tests.polling import wait_until
+from thumbstream.local.clickhouse import process
+
+pytestmark = pytest.mark.integration
+ROUNDS, ROWS = 3, 2_000
+
+
+class Writer(threading.Thread):
+    """Inserts numbered batches of ROWS rows as fast as it can and remembers which were acknowledged."""
+
+    def __init__(self, client: Client, numbers: Callable[[], int]) -> None:
+        super().__init__()
+        self.client, self.numbers = client, numbers
+        self.acknowledged: set[int] = set()
+
+    def run(self) -> None:
+        while True:
+            batch = self.numbers()
+            rows = b"".join(b"%d\t%d\n" % (batch, row) for row in range(ROWS))
+            try:
+                answer = self.client.ask("INSERT INTO durable.k FORMAT TabSeparated", rows)
+            except OSError:  # the server was killed: this batch may be stored or not, but never in part
+                return
+            if answer.status == 200:
+                self.acknowledged.add(batch)
+
+
+def _write_until_killed(server: process.Server, numbers: Iterator[int], batches: int) -> set[int]:
+    """Kill the server once each of two writers has `batches` acknowledged; gives all that were."""
+    writers = [Writer(Client(server.url, server.admin), lambda: next(numbers)) for _ in range(2)]
+    for writer in writers:
+        writer.start()
+    wait_until(lambda: all(len(writer.acknowledged) >= batches for writer in writers), 20, "batches are stored")
+    server.process.send_signal(signal.SIGKILL)
+    server.process.wait()
+    for writer in writers:
+        writer.join()
+    return writers[0].acknowledged | writers[1].acknowledged
+
+
+def test_kill_9_loses_no_acknowledged_batch_and_leaves_none_in_part(tmp_path: Path) -> None:
+    numbers, acknowledged = iter(range(1_000_000)), set[int]()
+    server = process.start(tmp_path / "data")
+    admin = Client(server.url, server.admin)
+    admin.value("CREATE DATABASE durable")
+    admin.value("CREATE TABLE durable.k (batch UInt32, row UInt32) ENGINE = ReplacingMergeTree ORDER BY (batch, row)")
+    for number in range(1, ROUNDS + 1):
+        acknowledged |= _write_until_killed(server, numbers, batches=7 * number)
+        server = process.start(tmp_path / "data")
+        counts = Client(server.url, server.admin).value("SELECT batch, count() FROM durable.k FINAL GROUP BY batch")
+        stored = {int(batch): int(rows) for batch, rows in (line.split("\t") for line in counts.splitlines())}
+        assert acknowledged <= stored.keys()
+        assert set(stored.values()) == {ROWS}
+    assert server.stop() == 0
+
+
+def test_a_restart_keeps_data_and_passwords(tmp_path: Path) -> None:
+    first = process.start(tmp_path / "data")
+    client = Client(first.url, first.admin)
+    client.value("CREATE DATABASE kept")
+    client.value("CREATE TABLE kept.t (a UInt8) ENGINE = MergeTree ORDER BY a")
+    client.value("INSERT INTO kept.t VALUES (7)")
+    assert first.stop() == 0
+    assert not process.ready_file(tmp_path / "data").exists()
+    second = process.start(tmp_path / "data")
+    try:
+        assert (second.admin, second.analyst) == (first.admin, first.analyst)
+        assert Client(second.url, first.admin).value("SELECT a FROM kept.t") == "7"
+    finally:
+        second.stop()
+
+
+def test_a_second_server_on_the_same_directory_is_refused_with_the_owners_number(tmp_path: Path) -> None:
+    first = process.start(tmp_path / "data")
+    try:
+        with pytest.raises(process.ServerDidNotStartError, match=f"in use by process {first.pid}"):
+            process.start(tmp_path / "data")
+        assert Client(first.url, first.admin).value("SELECT 1") == "1"
+    finally:
+        assert first.stop() == 0
+
+
+def test_a_stop_ends_a_query_that_would_run_for_minutes(tmp_path: Path) -> None:
+    server = process.start(tmp_path / "data")
+    client = Client(server.url, server.admin)
+    codes: list[int | None] = []
+    endless = "SELECT count() FROM numbers(1e13) WHERE NOT ignore(sipHash64(number))"
+    thread = threading.Thread(target=lambda: codes.append(client.ask(endless).code))
+    thread.start()
+    running = "SELECT count() FROM system.processes WHERE query LIKE '%ignore(sip%' AND query NOT LIKE '%LIKE%'"
+    wait_until(lambda: client.value(running) == "1", 10, "the query runs")
+    assert server.stop() == 0
+    thread.join()
+    assert codes == [394], "the client is told that its query was cancelled"
+
+
+def test_logins_inside_the_data_directory_are_refused(tmp_path: Path) -> None:
+    line = process.command(tmp_path / "data")
+    line[line.index("--logins") + 1] = str(tmp_path / "data" / "logins.json")
+    root = Path(__file__).parents[2]
+    ended = subprocess.run(line, cwd=root, capture_output=True, text=True, timeout=30, check=False)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "must lie outside" in ended.stderr
