@@ -93,10 +93,12 @@ def _correction(event: FeedbackEvent) -> Violation | None:
 
 
 def _context(event: FeedbackEvent) -> Violation | None:
+    if found := _not_a_vote(event):
+        return found
     written = (event.comment, event.correction, event.reasons, event.tags, event.flagged, event.user_id)
     if not event.metadata and all(value is None for value in written):
         return Violation(None, "empty", "the event says nothing: give a rating, comment, correction or metadata")
-    return _not_a_vote(event)
+    return None
 
 
 def _retract(event: FeedbackEvent) -> Violation | None:
