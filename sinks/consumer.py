@@ -20,7 +20,7 @@ from sinks.lane import Backoff, Lane
 from sinks.letters import KafkaLetters
 from sinks.records import Records, SkippedError
 from sinks.refusals import TooManyRefusedError
-from sinks.startup import Options, StopError, consumer_config, verify
+from sinks.startup import Options, StopError, TopicMissingError, consumer_config, verify
 from thumbstream.telemetry import EXIT_CRASH, EXIT_STOP, Metrics, die
 
 _FETCH = 1_000  # records a poll
@@ -41,7 +41,7 @@ def run(options: Options, metrics: Metrics, ready: Callable[[bool], None], stop:
         _run(options, metrics, ready, stop)
     except (StopError, MisconfiguredError, TooManyRefusedError) as error:
         die(str(error), code=EXIT_STOP)
-    except KafkaException as error:
+    except (TopicMissingError, KafkaException) as error:
         die(f"kafka: {error}", code=EXIT_CRASH)
     finally:
         done.set()

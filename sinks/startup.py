@@ -39,12 +39,17 @@ class StopError(Exception):
     """The sink must not go on, and starting it again would not help: a person must look."""
 
 
+class TopicMissingError(Exception):
+    """A topic is not there yet; a later start may find it."""
+
+
 def consumer_config(options: Options) -> dict[str, str | int | bool]:
     """The consumer's settings: what safety needs cannot be overridden."""
     return {
         "auto.offset.reset": "earliest",
         "partition.assignment.strategy": "cooperative-sticky",
         "max.poll.interval.ms": 30 * 60_000,
+        "session.timeout.ms": 10_000,  # how long a killed sink's partitions stay unread; heartbeats have their thread
         "queued.max.messages.kbytes": 32_768,
         "fetch.message.max.bytes": 4 << 20,
         **options.kafka,
@@ -57,11 +62,12 @@ def consumer_config(options: Options) -> dict[str, str | int | bool]:
 
 
 def verify(consumer: Consumer, writer: Writer, options: Options, backoff: Backoff, stop: threading.Event) -> None:
-    """Check topics and state before the first record. Waits for ClickHouse; raises StopError or KafkaException."""
+    """Check topics and state before the first record. Waits for ClickHouse; raises StopError, TopicMissingError, KafkaException."""
     known = consumer.list_topics(timeout=_BROKER_SECONDS).topics
     for topic in options.topics:
-        found = len(known[topic.name].partitions) if topic.name in known else 0
-        if found != topic.partitions:
+        if topic.name not in known:
+            raise TopicMissingError(f"no topic {topic.name}: `thumbstream topics create` makes it")
+        if (found := len(known[topic.name].partitions)) != topic.partitions:
             raise StopError(f"topic {topic.name} has {found} partitions, the settings say {topic.partitions}")
     newest = _newest(writer, backoff, stop)
     if trouble := complaint(newest, _ends(consumer, options.topics), options.epoch):
