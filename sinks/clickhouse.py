@@ -10,15 +10,15 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import clickhouse_connect
 from clickhouse_connect.driver.client import Client
-from clickhouse_connect.driver.exceptions import ClickHouseError, DataError
+from clickhouse_connect.driver.exceptions import ClickHouseError, DataError, ProgrammingError
 from urllib3.exceptions import HTTPError
 
-from sinks.refusals import UnfitRowsError
 from sinks.rows import EVENTS, Row, Table
+from sinks.writer import MisconfiguredError, UnavailableError, UnfitRowsError
 
 _STOP = {516: "login refused", 60: "table missing", 16: "column missing", 81: "database missing", 497: "no right to"}
 _UNFIT = {6, 26, 27, 38, 41, 53, 70, 72, 117}
@@ -28,28 +28,6 @@ _CODE = re.compile(r"[Cc]ode: ?(\d+)")
 # A replayed batch is harmless because the newest version wins; a server-side buffer or a deduplication token would
 # not be: the first loses what was acknowledged, the second drops a re-insert of rows that were lost meanwhile.
 SETTINGS = {"async_insert": 0, "max_partitions_per_insert_block": 0}
-
-
-class UnavailableError(Exception):
-    """ClickHouse cannot take rows now; the same insert may succeed later. `code` is its error code, or "network"."""
-
-    def __init__(self, message: str, code: str = "network") -> None:
-        super().__init__(message)
-        self.code = code
-
-
-class MisconfiguredError(Exception):
-    """No retry can help: a login, table or column is wrong."""
-
-
-class Writer(Protocol):
-    """Where rows go. Inserting rows again changes nothing."""
-
-    def insert(self, table: Table, rows: Sequence[Row]) -> None:
-        """Store all rows. Raises UnavailableError, UnfitRowsError or MisconfiguredError; some may be stored then."""
-
-    def newest_versions(self) -> Mapping[int, int]:
-        """Source partition -> greatest version among stored events. Raises as `insert`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +63,12 @@ class ClickHouseWriter:
     def insert(self, table: Table, rows: Sequence[Row]) -> None:
         """Store all rows or, after any error, perhaps some of them: the same rows may come again."""
         with _translated():
+            columns = list(zip(*rows, strict=True))
+            if len(columns) != len(table.columns):
+                raise UnfitRowsError(f"{len(columns)} values for the {len(table.columns)} columns of {table.name}")
             self._connected().insert(
                 table.name,
-                list(zip(*rows, strict=True)),
+                columns,
                 table.columns,
                 database=self._address.database,
                 column_type_names=self._type_names(table),
@@ -148,6 +129,8 @@ def meaning(error: Exception) -> UnavailableError | UnfitRowsError | Misconfigur
         return MisconfiguredError(f"{_STOP[code]}: {error}")
     if code in _UNFIT:
         return UnfitRowsError(str(error))
+    if code is None and isinstance(error, ProgrammingError):  # the client refuses what it is asked to do
+        return MisconfiguredError(str(error))
     return UnavailableError(str(error), "network" if code is None else str(code))
 
 

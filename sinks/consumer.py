@@ -15,12 +15,13 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from schemas.codec import Codec
 from sinks.batch import Source
-from sinks.clickhouse import ClickHouseWriter, MisconfiguredError
+from sinks.clickhouse import ClickHouseWriter
 from sinks.lane import Backoff, Lane
 from sinks.letters import KafkaLetters
 from sinks.records import Records, SkippedError
 from sinks.refusals import TooManyRefusedError
 from sinks.startup import Options, StopError, TopicMissingError, consumer_config, verify
+from sinks.writer import MisconfiguredError
 from thumbstream.telemetry import EXIT_CRASH, EXIT_STOP, Metrics, die
 
 _FETCH = 1_000  # records a poll

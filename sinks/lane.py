@@ -13,10 +13,10 @@ import structlog
 
 from schemas.events import DeadLetter
 from sinks.batch import Batch, Entry, Limits, Source
-from sinks.clickhouse import UnavailableError, Writer
 from sinks.letters import Letters, letter
 from sinks.refusals import Tally, store
 from sinks.rows import Row, Table
+from sinks.writer import UnavailableError, Writer
 from thumbstream.telemetry import Metrics
 
 UNSTORABLE = "unstorable"

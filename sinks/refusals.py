@@ -6,10 +6,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from sinks.batch import Entry
-
-
-class UnfitRowsError(Exception):
-    """At least one of the rows given cannot be stored, whatever the server's state; the message says why."""
+from sinks.writer import UnfitRowsError
 
 
 class TooManyRefusedError(Exception):

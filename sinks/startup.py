@@ -10,9 +10,10 @@ import structlog
 from confluent_kafka import Consumer, TopicPartition
 
 from schemas.topics import Topics
-from sinks.clickhouse import Address, UnavailableError, Writer
+from sinks.clickhouse import Address
 from sinks.continuity import complaint
 from sinks.lane import Backoff
+from sinks.writer import UnavailableError, Writer
 
 _BROKER_SECONDS = 15.0
 _log = structlog.get_logger("sink")
@@ -62,7 +63,10 @@ def consumer_config(options: Options) -> dict[str, str | int | bool]:
 
 
 def verify(consumer: Consumer, writer: Writer, options: Options, backoff: Backoff, stop: threading.Event) -> None:
-    """Check topics and state before the first record. Waits for ClickHouse; raises StopError, TopicMissingError, KafkaException."""
+    """Check topics and state before the first record, waiting for ClickHouse.
+
+    Raises StopError, TopicMissingError or KafkaException.
+    """
     known = consumer.list_topics(timeout=_BROKER_SECONDS).topics
     for topic in options.topics:
         if topic.name not in known:
