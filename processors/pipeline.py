@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from processors.deduplicate import Arrival, Refusal, admit
+from processors.deduplicate import Arrival, Refusal, admit, effective_time
 from processors.merge import merge
 from processors.minutes import REAL_TIME, DayCells, Grain, Rollup, contribution, move
 from schemas.events import DeadLetter, FeedbackEvent, ResolvedFeedback
@@ -39,16 +39,18 @@ class Folded:
 
 
 def days_needed(
-    arrivals: Iterable[Arrival], vote_time: Callable[[bytes], int | None], grain: Grain = REAL_TIME
+    arrivals: Iterable[Arrival], stored: Callable[[bytes], ResolvedFeedback | None], grain: Grain = REAL_TIME
 ) -> set[int]:
-    """Every day whose cells `fold` may touch. `vote_time` tells the stored row's, None without a row or vote."""
+    """Every day whose cells `fold` may touch. `stored` gives a row by key, None without one."""
     times: list[int] = []
     for arrival in arrivals:
-        if (standing := vote_time(arrival.key)) is not None:
-            times.append(standing)
+        row = stored(arrival.key)
+        if row is not None and row.vote_time is not None:
+            times.append(row.vote_time)
         if isinstance(arrival.event, FeedbackEvent):
-            client = arrival.event.event_time
-            times.append(arrival.append_time if client is None else min(client, arrival.append_time))
+            times.append(effective_time(arrival.event, arrival.append_time, {}))
+            if row is not None:  # an event whose clock ran ahead counts on the day of its first arrival
+                times.append(effective_time(arrival.event, arrival.append_time, row.clamped))
     return {time // grain.day for time in times}
 
 

@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from faust.types import TP
@@ -105,12 +106,13 @@ class Resolver:
             raise Superseded
         self._in_sequence(tp, records[0].offset)
         arrivals = [self._arrival(record) for record in records]
-        needed = days_needed(arrivals, lambda key: self.table.vote_time(partition, key), self.grain)
+        stored = cache(lambda key: self.table.row(partition, key))  # each row is decoded once, for days and for fold
+        needed = days_needed(arrivals, stored, self.grain)
         days = {day: await self.table.day(partition, day) for day in sorted(needed)}
         if self.table.epoch[partition] != epoch:
             raise Superseded
         where = Partition(partition, self.topics.event_partitions, self.rollups, self.epoch, self.grain)
-        folded = fold(where, arrivals, lambda key: self.table.row(partition, key), days)
+        folded = fold(where, arrivals, stored, days)
         encoded = [(key, self.codec.encode(row)) for key, row in folded.rows.items()]
         letters = self._letters(tp, folded, {record.offset: record for record in records})
         last = records[-1]

@@ -164,11 +164,6 @@ class LatestTable(VersionedTable):
         value = self.parts[partition].get(key)
         return None if value is None else self._codec.decode_as(ResolvedFeedback, value)
 
-    def vote_time(self, partition: int, key: bytes) -> int | None:
-        """Effective time of the vote that stands for `key`."""
-        value = self.parts[partition].get(key)
-        return None if value is None else row_head(value)[2]
-
     async def day(self, partition: int, day: int) -> DayCells:
         """The cells of one day, built from rows if they are not held. Superseded when rows change meanwhile."""
         held = self._days.get((partition, day))
