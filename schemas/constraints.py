@@ -188,7 +188,9 @@ def _metadata(event: FeedbackEvent) -> Violation | None:
 
 def _is_json(text: str) -> bool:
     try:
-        json.loads(text, parse_constant=_refuse)
+        value = json.loads(text, parse_constant=_refuse)
+        if "\\ud" in text.lower():  # half of a surrogate pair is a text that nothing downstream can encode
+            json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         return False
     return True
