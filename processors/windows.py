@@ -37,7 +37,7 @@ class Windows:
 
     def __init__(self, spans: Iterable[int], minute: int = 60_000) -> None:
         self._spans = tuple(sorted(set(spans)))
-        self._longest = self._spans[-1]
+        self._longest = max(self._spans, default=0)
         self._minute = minute
         self._counts: dict[tuple[Group, int], dict[int, _Count]] = {}
         self._minutes: dict[int, dict[Group, list[int]]] = {}  # minute -> group -> [negative, total]
