@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from schemas.events import Progress
+from schemas.topics import epoch_of
 
 GRACE = 5_000  # ms that stream time must lie past a minute before the minute is evaluated
 
@@ -23,10 +24,13 @@ class StreamTime:
     tick: int | None = None  # the last tick handed out
     _watermarks: dict[int, int] = field(default_factory=dict)
     _sources: int = 0
+    _epoch: int = 0
 
     def mark(self, progress: Progress, append_time: int) -> range:
         """Take one mark; the ticks that are due now, in order and none skipped (the first one starts the count)."""
         source = progress.source_partition
+        if not self._in_force(epoch_of(source)):
+            return range(0)
         # A mark's own append time bounds it: a worker's clock may run ahead, the broker's log does not.
         seen = min(progress.watermark, append_time)
         self._watermarks[source] = max(seen, self._watermarks.get(source, seen))
@@ -34,6 +38,13 @@ class StreamTime:
         if len(self._watermarks) < self._sources:
             return range(0)
         return self._advance(min(self._watermarks.values()))
+
+    def _in_force(self, epoch: int) -> bool:
+        """False for an older epoch: nobody marks its partitions any more, and they would hold stream time for ever."""
+        if epoch > self._epoch:
+            self._epoch, self._sources = epoch, 0
+            self._watermarks.clear()
+        return epoch == self._epoch
 
     def _advance(self, least: int) -> range:
         if self.now is not None and least <= self.now:

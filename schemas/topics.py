@@ -91,6 +91,11 @@ def source_partition_of(epoch: int, partition: int) -> int:
     return epoch * 1000 + partition
 
 
+def epoch_of(source_partition: int) -> int:
+    """The epoch that a source partition's number tells."""
+    return source_partition // 1000
+
+
 def partition_of(key: bytes, partitions: int) -> int:
     """The partition that every producer with `partitioner=murmur2_random` (and the Java client) chooses for `key`."""
     return (murmur2(key) & 0x7FFFFFFF) % partitions
