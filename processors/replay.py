@@ -1,8 +1,4 @@
-"""Rebuild the alert engine of one minutes partition from its log, as it was just before a given offset.
-
-The replay starts where append time is at most stream time minus the horizon. Stream time is known only afterwards, so a
-start that turns out too late is moved further back.
-"""
+"""Rebuild the alert engine of one minutes partition from its log in Kafka, as it was just before a given offset."""
 
 from __future__ import annotations
 
@@ -13,6 +9,7 @@ from dataclasses import dataclass
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from processors.alerts import Engine
+from processors.restart import rebuild
 from schemas.codec import Codec
 from schemas.events import MinuteCount, Progress
 
@@ -37,17 +34,12 @@ class Replay:
         with closing(self._consumer()) as consumer:
             place = TopicPartition(self.topic, partition)
             lowest = consumer.get_watermark_offsets(place, timeout=_TIMEOUT)[0]
-            base, span = append_time, self.horizon
-            while True:
-                start = self._start(consumer, partition, base - span, lowest, offset)
-                engine = self._feed(consumer, partition, start, offset)
-                now = engine.time.now
-                if start <= lowest or (now is not None and base - span <= now - self.horizon):
-                    return engine
-                if now is not None and base == append_time:
-                    base = now - 2 * self.minute  # the sources lag: count back from stream time
-                else:
-                    span *= 2
+
+            def rerun(time: int) -> tuple[Engine, bool]:
+                start = self._start(consumer, partition, time, lowest, offset)
+                return self._feed(consumer, partition, start, offset), start <= lowest
+
+            return rebuild(rerun, append_time, self.horizon, self.minute)
 
     def _consumer(self) -> Consumer:
         return Consumer(
