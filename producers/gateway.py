@@ -97,7 +97,7 @@ class Ingest:
         key = self._key(candidates, headers)
         with self._memory.hold() as mine:
             body = await self._body(candidates[-1][0].dialect, headers, receive, mine)
-            route, path = next(pair for pair in candidates if pair[0].claims(headers, body))
+            route, path = next((pair for pair in candidates if pair[0].claims(headers, body)), candidates[-1])
             dialect = route.dialect
             source = _source(dialect.name, headers.get("user-agent", ""))
             call = Call(path, headers, body, key.tenant, source, self._clock(), self._new_id)
@@ -164,17 +164,25 @@ def create_app(
     *,
     clock: Callable[[], int] = now_ms,
     new_id: Callable[[], str] = new_event_id,
+    routes: Sequence[Route] = ROUTES,
     more: Sequence[BaseRoute] = (),
     body_seconds: float = _BODY_SECONDS,
     bodies_bytes: int = _BODIES_BYTES,
 ) -> Starlette:
-    """The whole application: feedback, /healthz, /readyz, /metrics, and `more` routes of whoever composes it.
+    """The whole application: feedback, /healthz, /readyz, /metrics, and `more` pages of whoever composes it.
 
     The application owns `publisher` and closes it at the end. `body_seconds` bounds how long a body may take,
     `bodies_bytes` how much of all bodies is held at once.
     """
     ingest = Ingest(
-        publisher, keys, metrics, clock=clock, new_id=new_id, body_seconds=body_seconds, bodies_bytes=bodies_bytes
+        publisher,
+        keys,
+        metrics,
+        clock=clock,
+        new_id=new_id,
+        routes=routes,
+        body_seconds=body_seconds,
+        bodies_bytes=bodies_bytes,
     )
     pages = _pages(publisher, metrics)
 
