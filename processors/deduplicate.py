@@ -61,9 +61,7 @@ def effective_time(event: FeedbackEvent, append_time: int, clamped: Mapping[str,
     """
     if event.event_time is None:
         return append_time
-    if event.event_id in clamped:
-        return clamped[event.event_id]
-    return min(event.event_time, append_time)
+    return min(event.event_time, append_time, clamped.get(event.event_id, append_time))
 
 
 def remember_clamped(event: FeedbackEvent, append_time: int, clamped: Mapping[str, int]) -> Mapping[str, int]:
