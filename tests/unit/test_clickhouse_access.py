@@ -38,6 +38,8 @@ class ParserSays:
         (ANALYST, ParserSays(count=2), b"SELECT 1; SELECT 2", False, 62),
         (ANALYST, ParserSays(rewritten=None), b"SELECT", False, 62),
         (ANALYST, ParserSays(rewritten="SELECT file('x')"), b"SELECT `f\\x69le`('x')", False, 497),
+        (ANALYST, ParserSays(), b"SELECT '\xff'", False, 62),
+        (ANALYST, ParserSays(), b"SELECT 1\0, file('x')", False, 62),
         (ADMIN, ParserSays("OTHER"), b"DROP TABLE t", True, 164),
         (ADMIN, ParserSays(count=2), b"SELECT 1; SELECT 2", False, 62),
         (ADMIN, ParserSays(), b"SELECT 1 INTO OUTFILE 'x'", False, 497),

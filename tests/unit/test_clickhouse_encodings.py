@@ -9,12 +9,13 @@ from itertools import pairwise
 
 import lz4.frame
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from thumbstream.local.clickhouse import content_encoding, native_blocks
 from thumbstream.local.clickhouse.errors import ClickHouseError, from_engine
-from thumbstream.local.clickhouse.request import Body, read_request
+from thumbstream.local.clickhouse.form import read_form
+from thumbstream.local.clickhouse.request import Body
 
 ENCODINGS = st.sampled_from(["", "gzip", "deflate", "lz4", "zstd"])
 CUTS = st.lists(st.integers(0, 400), max_size=6)
@@ -113,11 +114,30 @@ def test_a_broken_chunked_body_is_a_lost_connection(sent: bytes) -> None:
         list(Body(stream, _headers(Transfer_Encoding="chunked")))
 
 
-def test_multipart_bodies_are_refused_with_a_reason() -> None:
-    body = Body(io.BytesIO(), _headers())
-    with pytest.raises(ClickHouseError, match="External tables") as refused:
-        read_request(_headers(Content_Type="multipart/form-data; boundary=x"), {"query": "SELECT 1"}, body)
-    assert refused.value.status == 501
+def _form(*parts: bytes) -> bytes:
+    return b"".join(b"--x\r\nContent-Disposition: form-data; " + part + b"\r\n" for part in parts) + b"--x--\r\n"
+
+
+@given(st.dictionaries(st.from_regex(r"param_[a-z]{1,5}", fullmatch=True), st.text(max_size=50), max_size=4))
+def test_the_fields_of_a_form_are_read(fields: dict[str, str]) -> None:
+    body = _form(*(f'name="{name}"\r\n\r\n{value}'.encode() for name, value in fields.items()))
+    assume(body.count(b"--x") == len(fields) + 1)  # clients choose a boundary that the content does not hold
+    assert read_form('multipart/form-data; boundary="x"', body) == fields
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "code"),
+    [
+        ("multipart/form-data; boundary=x", _form(b'name="t"; filename="t"\r\n\r\n1'), 48),
+        ("multipart/form-data; boundary=x", _form(b"nothing"), 48),
+        ("multipart/form-data; boundary=y", _form(b'name="query"\r\n\r\n1'), 27),
+        ("multipart/form-data", b"", 27),
+    ],
+)
+def test_files_and_malformed_forms_are_refused(content_type: str, body: bytes, code: int) -> None:
+    with pytest.raises(ClickHouseError) as refused:
+        read_form(content_type, body)
+    assert refused.value.code == code
 
 
 @pytest.mark.parametrize(

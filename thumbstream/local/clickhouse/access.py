@@ -57,6 +57,8 @@ def check_statement(login: Login, statement: Statement, parser: Parser, database
     """
     if statement.forbidden:
         raise ClickHouseError(497, "ACCESS_DENIED", f"{login.name}: {statement.forbidden} is not available here.")
+    if not login.is_admin:
+        _refuse_undecodable(statement)
     kind, count = parser.classify(statement.head, database)
     if count > 1:
         raise ClickHouseError(62, "SYNTAX_ERROR", "Multi-statements are not allowed")
@@ -69,6 +71,16 @@ def check_statement(login: Login, statement: Statement, parser: Parser, database
     if not login.is_admin:
         _refuse_file_function(login, statement, parser)
     return reads
+
+
+def _refuse_undecodable(statement: Statement) -> None:
+    """The gate reads text and the engine runs bytes: only what is the same to both may pass."""
+    try:
+        readable = "\0" not in statement.head.decode()
+    except UnicodeDecodeError:
+        readable = False
+    if not readable:
+        raise ClickHouseError(62, "SYNTAX_ERROR", "The statement is not UTF-8 text")
 
 
 def _refuse_file_function(login: Login, statement: Statement, parser: Parser) -> None:

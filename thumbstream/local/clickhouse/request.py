@@ -10,6 +10,7 @@ from itertools import chain
 
 from thumbstream.local.clickhouse import content_encoding, native_blocks
 from thumbstream.local.clickhouse.errors import ClickHouseError
+from thumbstream.local.clickhouse.form import read_form
 from thumbstream.local.clickhouse.statements import SCAN_LIMIT, Statement, read_statement
 
 MAX_QUERY_BYTES = 64 << 20
@@ -89,14 +90,14 @@ class Body:
 def read_request(headers: Message, options: Mapping[str, str], body: Body) -> Request:
     """Read up to where an INSERT's rows begin, or all of any other statement.
 
-    Raises `ClickHouseError` for what cannot be decoded, for too long a text, and 48 for multipart bodies.
+    Raises `ClickHouseError` for what cannot be decoded, for too long a text, and 48 for external tables.
     """
-    if headers.get("Content-Type", "").startswith("multipart/"):
-        message = "External tables and form-encoded queries (multipart bodies) are not supported by this server"
-        raise ClickHouseError(48, "NOT_IMPLEMENTED", message)
     chunks = content_encoding.decompress(headers.get("Content-Encoding", "").lower(), body)
     if is_on(options, "decompress"):
         chunks = native_blocks.unpack(chunks)
+    content_type = headers.get("Content-Type", "")
+    if content_type.startswith("multipart/"):
+        options, chunks = {**options, **read_form(content_type, _read_text(chunks))}, iter(())
     if "X-ClickHouse-Database" in headers:
         options = {"database": headers["X-ClickHouse-Database"], **options}
     params = {name[6:]: value for name, value in options.items() if name.startswith("param_")}
@@ -113,12 +114,17 @@ def _split(query: bytes, chunks: Iterator[bytes]) -> tuple[Statement, Iterable[b
     statement = read_statement(text)
     if statement.data_at is not None:
         return statement, chain([text[statement.data_at :]], chunks)
-    rest = _read(chunks, MAX_QUERY_BYTES + 1)
-    if len(rest) > MAX_QUERY_BYTES:
-        raise ClickHouseError(307, "TOO_MANY_BYTES", f"The query text is larger than {MAX_QUERY_BYTES} bytes")
+    rest = _read_text(chunks)
     if rest:  # the text may stand in the URL and the body, one after the other
         statement = read_statement(text + (b"\n" if query.strip() else b"") + rest)
     return statement, ()
+
+
+def _read_text(chunks: Iterator[bytes]) -> bytes:
+    text = _read(chunks, MAX_QUERY_BYTES + 1)
+    if len(text) > MAX_QUERY_BYTES:
+        raise ClickHouseError(307, "TOO_MANY_BYTES", f"The query text is larger than {MAX_QUERY_BYTES} bytes")
+    return text
 
 
 def _read(chunks: Iterator[bytes], enough: int) -> bytes:
