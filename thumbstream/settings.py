@@ -38,6 +38,7 @@ class Settings:
     event_partitions: int = _setting(4, "Partitions of events and latest; growing them means a new epoch", int)
     minute_partitions: int = _setting(4, "Partitions of minutes and high-negative-rate", int)
     replication: int = _setting(1, "Replicas of each topic that `topics create` makes", int)
+    group: str = _setting("thumbstream", "Prefix of all consumer groups")
     epoch: int = _setting(1, "Rises by one when the events topic is re-created or re-partitioned", int)
     clickhouse_url: str = _setting("http://127.0.0.1:8123", "ClickHouse's HTTP address")
     clickhouse_user: str = _setting("admin", "ClickHouse login that owns tables and views")

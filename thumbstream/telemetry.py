@@ -111,6 +111,11 @@ def configure_logging(role: str, *, level: str = "INFO") -> None:
     structlog.contextvars.bind_contextvars(role=role)
 
 
+def announce(settings: list[tuple[str, str]]) -> None:
+    """Log every setting at start; secrets come masked."""
+    structlog.get_logger("settings").info("settings", **dict(settings))
+
+
 def die(reason: str, *, code: int = EXIT_CRASH) -> NoReturn:
     """End this process now, without commits or clean-up: what is not yet durable is read again by the next one."""
     structlog.get_logger("process").critical("fatal", reason=reason, exit_code=code)

@@ -1,0 +1,5 @@
+"""`python -m thumbstream`."""
+
+from thumbstream.cli import main
+
+main(prog_name="thumbstream")

@@ -1,0 +1,262 @@
+"""The command line. Verbs are thin: each reads its options and calls one module of `thumbstream.commands`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from thumbstream import settings as settings_module
+from thumbstream.settings import Settings, SettingsError
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+_DIRECTORY = click.Path(path_type=Path, file_okay=False)
+_READY = click.option("--ready-file", type=_FILE, help="The ready file of `thumbstream up`; tells address and key.")
+_URL = click.option("--url", help="Gateway address, as http://127.0.0.1:8080.")
+_KEY = click.option("--api-key", envvar="THUMBSTREAM_API_KEY", help="Secret of an API key.")
+
+
+def _settings() -> Settings:
+    try:
+        return settings_module.load()
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _start(role: str) -> Settings:
+    from thumbstream.telemetry import announce, configure_logging
+
+    settings = _settings()
+    configure_logging(role, level=settings.log_level)
+    announce(settings.describe())
+    return settings
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="thumbstream")
+def main() -> None:
+    """User feedback on LLM answers as an event stream that is right.
+
+    Example: thumbstream up, and in another window: thumbstream send --request-id r1 --rating down
+    """
+
+
+@main.command()
+@click.option("--data-dir", type=_DIRECTORY, help="Where data stays between starts. Default: .thumbstream")
+@click.option("--brokers", type=click.Choice(["1", "3"]), default="1", show_default=True, help="Kafka brokers.")
+@_READY
+@click.option(
+    "--ports", type=click.Choice(["fixed", "auto"]), default="fixed", show_default=True, help="auto: any free."
+)
+def up(data_dir: Path | None, brokers: str, ready_file: Path | None, ports: str) -> None:
+    """Start everything on this machine: Kafka, ClickHouse, gateway, workers, sink. Ctrl-C stops it.
+
+    Example: thumbstream up --data-dir data --ports auto --ready-file ready.json
+    """
+    from thumbstream.commands.up import run
+
+    settings = _settings()
+    sys.exit(run(settings, (data_dir or settings.data_dir).absolute(), int(brokers), ready_file, auto=ports == "auto"))
+
+
+@main.command()
+def gateway() -> None:
+    """Take feedback over HTTP and publish it to Kafka.
+
+    Example: THUMBSTREAM_KEYS_FILE=keys.toml thumbstream gateway
+    """
+    from thumbstream.commands.gateway import run
+
+    run(_start("gateway"))
+
+
+@main.command()
+@click.argument("role", type=click.Choice(["resolve", "watch"]))
+def worker(role: str) -> None:
+    """Run one Faust worker: `resolve` (latest votes, minute counts) or `watch` (alerts).
+
+    Example: thumbstream worker resolve
+    """
+    from thumbstream.commands.worker import run
+
+    run(_start(role), role)
+
+
+@main.command()
+def sink() -> None:
+    """Store all topics in ClickHouse.
+
+    Example: THUMBSTREAM_CLICKHOUSE_URL=http://127.0.0.1:8123 thumbstream sink
+    """
+    from thumbstream.commands.sink import run
+
+    run(_start("sink"))
+
+
+@main.group()
+def topics() -> None:
+    """Create Kafka topics, or check the ones that are there.
+
+    Example: thumbstream topics create
+    """
+
+
+@topics.command("create")
+def topics_create() -> None:
+    """Create the topics that are missing.
+
+    Example: THUMBSTREAM_REPLICATION=3 thumbstream topics create
+    """
+    from thumbstream import topic_admin
+
+    settings = _settings()
+    admin = topic_admin.client(settings.kafka_bootstrap_servers, settings.kafka)
+    made = topic_admin.create(admin, settings.topics, settings.replication)
+    click.echo("created: " + (", ".join(made) or "nothing, all topics are there"))
+
+
+@topics.command("check")
+def topics_check() -> None:
+    """Say what is wrong with the topics; exit 1 if anything is.
+
+    Example: thumbstream topics check
+    """
+    from thumbstream import topic_admin
+
+    settings = _settings()
+    wrong = topic_admin.problems(topic_admin.client(settings.kafka_bootstrap_servers, settings.kafka), settings.topics)
+    for sentence in wrong:
+        click.echo(sentence, err=True)
+    click.echo("topics are as they must be" if not wrong else f"{len(wrong)} problems", err=bool(wrong))
+    sys.exit(1 if wrong else 0)
+
+
+@main.command()
+def migrate() -> None:
+    """Create or update ClickHouse's tables and views, and the analysts' login where one is set.
+
+    Example: THUMBSTREAM_CLICKHOUSE_PASSWORD=... thumbstream migrate
+    """
+    from thumbstream.commands.migrate import run
+
+    done = run(_settings())
+    click.echo("applied: " + (", ".join(done) or "nothing, the database is up to date"))
+
+
+@main.group()
+def keys() -> None:
+    """Manage API keys.
+
+    Example: thumbstream keys create --tenant acme --rights ingest
+    """
+
+
+@keys.command("create")
+@click.option("--tenant", required=True, help="Whose feedback the key may send or read.")
+@click.option("--rights", default="ingest", show_default=True, help="Comma-separated: ingest, query, tokens, admin.")
+@click.option("--origin", "origins", multiple=True, help="A browser origin that may use the key; repeatable.")
+@click.option("--file", "file", type=_FILE, help="Keys file. Default: THUMBSTREAM_KEYS_FILE.")
+def keys_create(tenant: str, rights: str, origins: tuple[str, ...], file: Path | None) -> None:
+    """Add a key to the keys file and print its secret, once: only a hash is kept.
+
+    Example: thumbstream keys create --tenant acme --rights ingest,query --file keys.toml
+    """
+    from producers.keys import KeysError, create_key
+
+    path = file or _settings().keys_file
+    if path is None:
+        raise click.UsageError("name the keys file: --file, or THUMBSTREAM_KEYS_FILE")
+    try:
+        secret = create_key(path, tenant, [right.strip() for right in rights.split(",")], origins=origins)
+    except KeysError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(secret)
+
+
+@main.command()
+@click.option("--request-id", required=True, help="The answer that is judged.")
+@click.option("--rating", type=click.Choice(["up", "down"]), help="Thumb up or down.")
+@click.option("--comment", help="What the person wrote.")
+@click.option("--user-id", help="Who judged.")
+@click.option("--metadata", "metadata", multiple=True, metavar="KEY=VALUE", help="Repeatable; as model=gpt-x.")
+@click.option("--retract", is_flag=True, help="Take the standing vote back.")
+@_READY
+@_URL
+@_KEY
+def send(**options: Any) -> None:
+    """Send one event to the gateway and print its reply.
+
+    Example: thumbstream send --request-id r1 --rating down --metadata model=atlas-2
+    """
+    from thumbstream.commands.send import run
+
+    run(**options)
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
+@click.option("--format", "form", type=click.Choice(["jsonl", "csv"]), help="Default: from the file's name.")
+@click.option("--map", "mapping", multiple=True, metavar="FIELD=COLUMN", help="Repeatable; metadata.KEY=COLUMN too.")
+@click.option("--set", "fixed", multiple=True, metavar="FIELD=VALUE", help="A field that all events get; repeatable.")
+@click.option("--rest-as-metadata", is_flag=True, help="Columns that map to nothing become metadata.")
+@click.option("--keep-times/--now", "keep_times", default=True, help="Keep the file's times (default), or send as now.")
+@click.option("--batch", default=1000, show_default=True, type=click.IntRange(1, 1000), help="Events per request.")
+@click.option("--rejects", type=_FILE, help="Write refused records here, one JSON object a line.")
+@_READY
+@_URL
+@_KEY
+def load(**options: Any) -> None:
+    """Load a file of events: .jsonl, .ndjson or .csv, each also .gz; - is standard input. Loading twice is harmless.
+
+    Example: thumbstream load votes.csv.gz --map event_time=created_at --map metadata.model=reply_type
+    """
+    from thumbstream.commands.load import run
+
+    sys.exit(run(**options))
+
+
+@main.command()
+@click.option("--seconds", default=60.0, show_default=True, help="How long to send.")
+@click.option("--rate", default=20.0, show_default=True, help="Events per second.")
+@click.option("--incident", default="", metavar="MODEL", help="A model whose answers turn bad half-way through.")
+@click.option("--seed", default=1, show_default=True, help="Same seed, same traffic.")
+@_READY
+@_URL
+@_KEY
+def simulate(**options: Any) -> None:
+    """Send made-up traffic: votes, re-votes, late and duplicate events, and an incident in one model.
+
+    Example: thumbstream simulate --seconds 120 --incident atlas-2 --ready-file ready.json
+    """
+    from thumbstream.commands.simulate import run
+
+    run(**options)
+
+
+@main.command()
+@click.argument("query")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a row instead of a table.")
+@_READY
+def sql(query: str, as_json: bool, ready_file: Path | None) -> None:
+    """Ask ClickHouse as an analyst and print the answer as a table.
+
+    Example: thumbstream sql "SELECT model, count() FROM current_votes GROUP BY model"
+    """
+    from thumbstream.commands.sql import run
+
+    run(_settings(), query, ready_file, as_json=as_json)
+
+
+@main.command()
+@click.option("--data-dir", type=_DIRECTORY, help="Where the demo's data goes; emptied at start.")
+@click.option("--exit", "leave", is_flag=True, envvar="DEMO_EXIT", help="End after the last check instead of staying.")
+def demo(data_dir: Path | None, leave: bool) -> None:
+    """Show the whole product: start it, send traffic with an incident, see the alert, ask SQL.
+
+    Example: thumbstream demo --exit
+    """
+    from thumbstream.commands.demo import run
+
+    sys.exit(run((data_dir or _settings().data_dir / "demo").absolute(), leave=leave))

@@ -1,0 +1,168 @@
+"""The local stack as children of a supervisor: what `thumbstream up` runs, with the settings each child gets."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from producers.keys import create_key
+from thumbstream import topic_admin
+from thumbstream.commands import migrate
+from thumbstream.local import kafka, ports
+from thumbstream.local.child_spec import ChildSpec
+from thumbstream.local.clickhouse import process as clickhouse
+from thumbstream.local.probes import http_answers
+from thumbstream.settings import PREFIX, Settings
+
+TENANT = "local"
+KAFKA_PORT, CLICKHOUSE_PORT, GATEWAY_PORT = 9092, 8123, 8080
+_HEALTH = ("resolve-1", "watch-1", "sink")
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """Everything that is settled before the first child starts."""
+
+    directory: Path
+    settings: Settings
+    brokers: kafka.Plan
+    logins: clickhouse.Credentials
+    api_key: str
+    health: Mapping[str, int]  # child -> port of its health answers
+
+    @property
+    def gateway_url(self) -> str:
+        """Where clients send feedback."""
+        return f"http://{self.settings.gateway_host}:{self.settings.gateway_port}"
+
+    def facts(self) -> dict[str, Any]:
+        """The content of the ready file, but for the pids."""
+        topics, views = self.settings.topics, self.settings.clickhouse_views
+        names = ("events", "latest", "minutes", "alerts", "dead_letters")
+        return {
+            "gateway_url": self.gateway_url,
+            "clickhouse_url": self.settings.clickhouse_url,
+            "clickhouse_analyst": _login(self.logins.analyst, views),
+            "clickhouse_admin": _login(self.logins.admin, self.settings.clickhouse_database),
+            "kafka_bootstrap": self.brokers.bootstrap,
+            "api_key": self.api_key,
+            "tenant_id": TENANT,
+            "topics": {name: getattr(topics, name).name for name in names},
+            "health_ports": dict(self.health),
+        }
+
+    def children(self) -> list[ChildSpec]:
+        """All children. Brokers and ClickHouse start first; stages start when what they talk to answers."""
+        brokers = [replace(spec, on_healthy=self._create_topics) for spec in kafka.child_specs(self.brokers)]
+        names = [spec.name for spec in brokers]
+        return [
+            *brokers,
+            self._clickhouse(),
+            self._stage("gateway", ("gateway",), names, self.gateway_url + "/readyz"),
+            self._stage("resolve-1", ("worker", "resolve"), names),
+            self._stage("watch-1", ("worker", "watch"), names),
+            self._stage("sink", ("sink",), [*names, "clickhouse"]),
+        ]
+
+    def _clickhouse(self) -> ChildSpec:
+        directory = self.directory / "clickhouse"
+        port = int(self.settings.clickhouse_url.rpartition(":")[2])
+        return ChildSpec(
+            name="clickhouse",
+            argv=clickhouse.command(directory, port=port),
+            log=self.directory / "logs" / "clickhouse.log",
+            env={"PYTHONPATH": _sources()},
+            probe=http_answers(self.settings.clickhouse_url + "/ping"),
+            on_healthy=self._migrate,
+        )
+
+    def _stage(self, name: str, verb: tuple[str, ...], after: list[str], url: str | None = None) -> ChildSpec:
+        port = self.health.get(name, 0)
+        return ChildSpec(
+            name=name,
+            argv=[sys.executable, "-m", "thumbstream", *verb],
+            log=self.directory / "logs" / f"{name}.log",
+            env={**environment(replace(self.settings, health_port=port)), "PYTHONPATH": _sources()},
+            probe=http_answers(url or f"http://{ports.LOOPBACK}:{port}/readyz"),
+            after=after,
+        )
+
+    def _create_topics(self) -> None:
+        """Runs after each broker; topics can be made once all of them are there."""
+        if all(kafka.is_ready(node) for node in self.brokers.nodes):
+            admin = topic_admin.client(self.brokers.bootstrap, self.settings.kafka)
+            topic_admin.create(admin, self.settings.topics, self.settings.replication)
+
+    def _migrate(self) -> None:
+        migrate.run(self.settings)
+
+
+def prepare(settings: Settings, directory: Path, brokers: int, *, auto: bool) -> Stack:
+    """Settle ports, passwords, keys and brokers' files. Errors carry a sentence for the person at the console."""
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    (directory / "logs").mkdir(exist_ok=True)
+    fixed = [KAFKA_PORT + number for number in range(brokers)]
+    plan = kafka.prepare(directory / "kafka", brokers, "auto" if auto else fixed)
+    taken = {int(server.rpartition(":")[2]) for server in plan.bootstrap.split(",")}
+    store, front, *health = _ports(2 + len(_HEALTH), taken) if auto else _fixed()
+    logins = clickhouse.prepare_logins(directory / "clickhouse")
+    keys_file = directory / "keys.toml"
+    chosen = replace(
+        settings,
+        kafka_bootstrap_servers=plan.bootstrap,
+        replication=brokers,
+        clickhouse_url=f"http://{ports.LOOPBACK}:{store}",
+        clickhouse_user=logins.admin[0],
+        clickhouse_password=logins.admin[1],
+        clickhouse_analyst_password="",
+        gateway_host=ports.LOOPBACK,
+        gateway_port=front,
+        keys_file=keys_file,
+        data_dir=directory,
+    )
+    return Stack(
+        directory, chosen, plan, logins, _api_key(directory, keys_file), dict(zip(_HEALTH, health, strict=True))
+    )
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """The settings as a child's environment. What is passed through to clients stays in the settings file."""
+    names = {name: value for name, value in _values(settings).items() if not isinstance(value, Mapping)}
+    return {PREFIX + name.upper(): "" if value is None else str(value) for name, value in names.items()}
+
+
+def _values(settings: Settings) -> dict[str, Any]:
+    return {name: getattr(settings, name) for name in settings.__slots__}
+
+
+def _fixed() -> list[int]:
+    ports.require_free({"clickhouse": CLICKHOUSE_PORT, "gateway": GATEWAY_PORT})
+    return [CLICKHOUSE_PORT, GATEWAY_PORT, *ports.free_ports(len(_HEALTH))]
+
+
+def _ports(count: int, taken: set[int]) -> list[int]:
+    """Free ports that the brokers, who are not running yet, were not given."""
+    return [port for port in ports.free_ports(count + len(taken)) if port not in taken][:count]
+
+
+def _api_key(directory: Path, keys_file: Path) -> str:
+    """The stack's own key: made once, its secret kept beside the data for the ready file."""
+    kept = directory / "api-key"
+    if not kept.exists() or not keys_file.exists():
+        secret = create_key(keys_file, TENANT, ("ingest", "query", "tokens", "admin"))
+        kept.touch(mode=0o600)
+        kept.write_text(secret)
+    return kept.read_text()
+
+
+def _login(login: tuple[str, str], database: str) -> dict[str, str]:
+    return {"user": login[0], "password": login[1], "database": database}
+
+
+def _sources() -> str:
+    """Children must find these packages wherever they are started."""
+    return os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")]))
