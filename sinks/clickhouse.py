@@ -17,7 +17,7 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, DataError, ProgrammingError
 from urllib3.exceptions import HTTPError
 
-from sinks.rows import EVENTS, Row, Table
+from sinks.rows import ERASED, EVENTS, LATEST, Row, Table
 from sinks.writer import MisconfiguredError, UnavailableError, UnfitRowsError
 
 _STOP = {516: "login refused", 60: "table missing", 16: "column missing", 81: "database missing", 497: "no right to"}
@@ -81,6 +81,16 @@ class ClickHouseWriter:
         query = f"SELECT source_partition, max(version) FROM {self._address.database}.{EVENTS.name} GROUP BY 1"  # noqa: S608
         with _translated():
             return {int(part): int(version) for part, version in self._connected().query(query).result_rows}
+
+    def purge_erased(self) -> None:
+        """Start to delete events and rows of erased requests, where there are any."""
+        database = self._address.database
+        erased = f"(tenant_id, request_id) IN (SELECT tenant_id, request_id FROM {database}.{ERASED.name})"  # noqa: S608
+        with _translated():
+            for table in (EVENTS, LATEST):
+                left = f"FROM {database}.{table.name} WHERE {erased}"
+                if self._connected().query(f"SELECT 1 {left} LIMIT 1").result_rows:
+                    self._connected().command(f"DELETE {left}", settings={"lightweight_deletes_sync": 0})
 
     def close(self) -> None:
         """Close the connections."""

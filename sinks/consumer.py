@@ -16,6 +16,7 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from schemas.codec import Codec
 from sinks.batch import Source
 from sinks.clickhouse import ClickHouseWriter
+from sinks.erasure import Purge
 from sinks.lane import Backoff, Lane
 from sinks.letters import KafkaLetters
 from sinks.records import Records, SkippedError
@@ -69,7 +70,8 @@ def _run(options: Options, metrics: Metrics, ready: Callable[[bool], None], stop
             for topic in options.topics
         }
         records = Records(options.topics, options.epoch, codec)
-        Sink(consumer, lanes, records, metrics, ready, silent=options.topics.events.name).run(stop)
+        purge = Purge(writer, time.monotonic)
+        Sink(consumer, lanes, records, purge, metrics, ready, silent=options.topics.events.name).run(stop)
     finally:
         consumer.close()
         writer.close()
@@ -83,12 +85,14 @@ class Sink:
         consumer: Consumer,
         lanes: Mapping[str, Lane],
         records: Records,
+        purge: Purge,
         metrics: Metrics,
         ready: Callable[[bool], None],
         *,
         silent: str,
     ) -> None:
         self._consumer, self._lanes, self._records = consumer, lanes, records
+        self._purge = purge
         self._metrics, self._ready, self._silent = metrics, ready, silent
         self._paused: set[str] = set()
 
@@ -102,6 +106,7 @@ class Sink:
             for topic, lane in self._lanes.items():
                 self._commit(topic, lane.flush(backlog=len(messages) == _FETCH))
                 self._pause_or_resume(topic, lane)
+            self._purge.run()
         for topic, lane in self._lanes.items():
             if not lane.waiting:
                 self._commit(topic, lane.flush(now_or_never=True))

@@ -46,6 +46,13 @@ class MemoryWriter:
             newest[source_partition] = max(newest.get(source_partition, 0), _version(EVENTS, row))
         return newest
 
+    def purge_erased(self) -> None:
+        """Delete events and rows of erased requests."""
+        self._reachable(ERASED.name)
+        erased = {row[:2] for row in self._rows[ERASED].values()}
+        for table in (EVENTS, LATEST):
+            self._rows[table] = {key: row for key, row in self._rows[table].items() if row[:2] not in erased}
+
     def stored(self, table: Table) -> list[Row]:
         """The rows of a table, one per key."""
         return list(self._rows[table].values())

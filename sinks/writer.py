@@ -32,3 +32,6 @@ class Writer(Protocol):
 
     def newest_versions(self) -> Mapping[int, int]:
         """Source partition -> greatest version among stored events. Raises as `insert`."""
+
+    def purge_erased(self) -> None:
+        """Delete events and rows of erased requests for good, soon. Raises as `insert`."""

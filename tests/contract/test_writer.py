@@ -15,6 +15,7 @@ from sinks.rows import ERASED, EVENTS, LATEST, MINUTES, Position, Row, Table, ev
 from sinks.writer import MisconfiguredError, UnavailableError, UnfitRowsError, Writer
 from tests.fixtures.clickhouse import ClickHouse
 from tests.fixtures.sink import database
+from tests.polling import wait_until
 
 
 class Store(Protocol):
@@ -110,6 +111,18 @@ def test_an_unfit_row_is_said_to_be_unfit_and_the_rest_can_follow(store: Store) 
         store.writer.insert(ERASED, [("acme", "r", 1)])
     store.writer.insert(MINUTES, [good])
     assert store.read(MINUTES, "group_key") == ["a"]
+
+
+def test_a_purge_takes_what_erased_requests_left_and_nothing_else(store: Store) -> None:
+    store.writer.insert(EVENTS, [_event("a", 1), _event("b", 2), _event("a", 3)])
+    store.writer.insert(LATEST, [_latest("a", 3, 1), _latest("b", 2, 1)])
+    store.writer.purge_erased()
+    assert store.read(EVENTS, "event_id") == ["a-1", "a-3", "b-2"]
+    store.writer.insert(ERASED, [("acme", "a", version_of(1, 4), 0)])
+    store.writer.purge_erased()
+    wait_until(lambda: store.read(EVENTS, "event_id") == ["b-2"], 10, "the events are gone")
+    wait_until(lambda: store.read(LATEST, "request_id") == ["b"], 10, "the row is gone")
+    assert store.read(ERASED, "request_id") == ["a"]
 
 
 def test_a_missing_table_needs_a_person(store: Store) -> None:

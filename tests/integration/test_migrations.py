@@ -92,6 +92,13 @@ def test_the_analyst_gets_the_views_and_no_password_leaves_in_clear() -> None:
         create_analyst(told, "analytics", "ann TO bob", "x")
 
 
+def test_the_statements_for_the_analyst_are_statements(client: Client) -> None:
+    told = Mock(spec=Client)
+    create_analyst(told, "analytics", "ann", "secret")
+    for call in told.command.call_args_list:  # the embedded engine has no logins to create, but it can parse
+        assert client.query("SELECT formatQuery({sql:String})", parameters={"sql": call.args[0]}).result_rows
+
+
 def test_analysts_read_the_views_and_not_the_tables(client: Client, clickhouse: ClickHouse) -> None:
     if clickhouse.analyst == clickhouse.admin:
         pytest.skip("this ClickHouse has no separate analyst")
