@@ -146,6 +146,7 @@ class KafkaPublisher:
         started = time.monotonic()
         for index, (key, value) in enumerate(messages):
             self._produce(batch, index, key, value)
+        del messages, key, value  # the client has its own copy, and a dead broker makes the wait long
         outcomes = await self._outcomes(batch)
         self._metrics.observe("acknowledge_seconds", time.monotonic() - started)
         return outcomes
