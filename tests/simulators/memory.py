@@ -1,0 +1,89 @@
+"""A worker's memory of one partition as `resolve` keeps it: rows, and the cells of some days, built from rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from processors.deduplicate import Arrival
+from processors.minutes import CellKey, DayCells, Rollup, count_row
+from processors.pipeline import Folded, Partition, days_needed, fold
+from schemas.events import FeedbackEvent, ResolvedFeedback
+from schemas.topics import request_key
+from tests.simulators.recount import Counts
+
+Rows = dict[bytes, ResolvedFeedback]
+
+
+def arrivals(log: Sequence[tuple[int, FeedbackEvent]]) -> list[Arrival]:
+    """A log of (append time, event) as records of one partition."""
+    return [
+        Arrival(offset, append_time, request_key(event.tenant_id, event.request_id), event)
+        for offset, (append_time, event) in enumerate(log)
+    ]
+
+
+class Memory:
+    """Changes only by `commit`, like the worker's: whoever crashes before has changed nothing."""
+
+    def __init__(self, where: Partition, rows: Rows | None = None) -> None:
+        self.where, self.rows = where, dict(rows or {})
+        self.days: dict[int, DayCells] = {}
+
+    def fold(self, batch: Sequence[Arrival]) -> Folded:
+        """Fold a batch over memory, with exactly the days at hand that `days_needed` names."""
+        needed = days_needed(batch, self.rows.get, self.where.grain)
+        return fold(self.where, batch, self.rows.get, {day: self.day(day) for day in needed})
+
+    def day(self, day: int) -> DayCells:
+        """The cells of one day, built when they are not held."""
+        if day not in self.days:
+            self.days[day] = self.built(day)
+        return self.days[day]
+
+    def built(self, day: int) -> DayCells:
+        """The cells of one day, from all rows whose vote lies in it."""
+        cells: DayCells = {}
+        for row in self.rows.values():
+            if row.vote_time is not None and row.vote_time // self.where.grain.day == day:
+                count_row(cells, row, self.where.rollups, self.where.grain)
+        return cells
+
+    def commit(self, folded: Folded) -> None:
+        """Make a published batch the state of memory."""
+        self.rows.update(folded.rows)
+        for key, cell in folded.cells.items():
+            held = self.days.get(key[1] // self.where.grain.day)
+            if held is not None:
+                held[key] = cell
+
+    def evict(self, unlucky: Callable[[int], bool]) -> None:
+        """Forget some days; they can be built again."""
+        self.days = {day: cells for day, cells in self.days.items() if not unlucky(day)}
+
+    def run(self, batch: Sequence[Arrival]) -> Folded:
+        """Fold and commit."""
+        folded = self.fold(batch)
+        self.commit(folded)
+        return folded
+
+
+def counted(cells: DayCells) -> Counts:
+    """Cells in the plain form of `recount.cells`; cells that hold nothing are left out."""
+    return {
+        _place(key): {"negative": c.negative, "positive": c.positive, "neutral": c.neutral, "users": c.users}
+        for key, c in cells.items()
+        if c.negative or c.positive or c.neutral
+    }
+
+
+def _place(key: CellKey) -> tuple[str, tuple[str, ...], tuple[str, ...], int]:
+    group, minute = key
+    return group.tenant_id, group.rollup, group.values, minute
+
+
+def all_cells(rows: Iterable[ResolvedFeedback], rollups: Sequence[Rollup], where: Partition) -> DayCells:
+    """The cells of all days, from rows."""
+    cells: DayCells = {}
+    for row in rows:
+        count_row(cells, row, rollups, where.grain)
+    return cells
