@@ -95,8 +95,13 @@ def test_analysts_can_work(target: Target, attack: Attack) -> None:
     assert answer.status == 200, answer.body
 
 
+def test_analysts_work_within_limits(target: Target) -> None:
+    limits = "SELECT getSetting('max_execution_time'), getSetting('max_threads'), getSetting('max_memory_usage')"
+    assert target.analyst.value(limits) == "30\t2\t1500000000"
+
+
 def test_no_attack_left_a_file_or_a_trace_behind(target: Target) -> None:
-    """Last, so that it sees what the others did."""
+    """True whatever ran before: the tests come in any order."""
     assert list(target.out.iterdir()) == []
     assert target.admin.value("SELECT count() FROM raw.t") == "1"
     assert target.admin.value("SHOW TABLES FROM analytics") == "v\nv_invoker"

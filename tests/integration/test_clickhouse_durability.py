@@ -1,11 +1,14 @@
 """What outlives the embedded ClickHouse: acknowledged batches, data and passwords, and one owner at a time."""
 
+import json
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.integration.clickhouse_client import Client
@@ -103,6 +106,28 @@ def test_a_stop_ends_a_query_that_would_run_for_minutes(tmp_path: Path) -> None:
     assert server.stop() == 0
     thread.join()
     assert codes == [394], "the client is told that its query was cancelled"
+
+
+def test_a_server_may_be_tied_to_the_process_that_started_it(tmp_path: Path) -> None:
+    process.prepare_logins(tmp_path / "data")
+    line = [*process.command(tmp_path / "data"), "--die-with-parent"]
+    starter = f"import subprocess; subprocess.Popen({line!r}).wait()"
+    root, ready = Path(__file__).parents[2], process.ready_file(tmp_path / "data")
+    parent = subprocess.Popen([sys.executable, "-c", starter], cwd=root)
+    try:
+        wait_until(ready.exists, 30, "the server answers")
+        pid = json.loads(ready.read_text())["pid"]
+    finally:
+        parent.kill()
+        parent.wait()
+    wait_until(lambda: _is_gone(pid), 10, "the server is gone")
+
+
+def _is_gone(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
 
 
 def test_logins_inside_the_data_directory_are_refused(tmp_path: Path) -> None:

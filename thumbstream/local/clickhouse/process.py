@@ -75,6 +75,15 @@ def ready_file(data_dir: Path) -> Path:
     return data_dir / "control" / "ready.json"
 
 
+def announced_url(data_dir: Path, pid: int) -> str | None:
+    """Give the URL once server `pid` answers; a file that a killed predecessor left says nothing."""
+    try:
+        report = json.loads(ready_file(data_dir).read_text())
+    except FileNotFoundError:
+        return None
+    return str(report["url"]) if report["pid"] == pid else None
+
+
 def command(
     data_dir: Path, *, port: int = 0, memory_bytes: int = 3 << 30, max_execution_seconds: int = 300
 ) -> list[str]:
@@ -96,12 +105,12 @@ def start(data_dir: Path, *, port: int = 0, memory_bytes: int = 3 << 30, timeout
 
     The server dies with this process. Raises `ServerDidNotStartError`.
     """
-    credentials, ready, log = prepare_logins(data_dir), ready_file(data_dir), _beside(data_dir, ".log")
+    credentials, log = prepare_logins(data_dir), _beside(data_dir, ".log")
     sources = str(Path(__file__).parents[3])  # the child must find this package wherever it is started
     path = os.pathsep.join(filter(None, [sources, os.environ.get("PYTHONPATH")]))
     process = children.spawn(command(data_dir, port=port, memory_bytes=memory_bytes), log, {"PYTHONPATH": path})
     deadline = time.monotonic() + timeout_seconds
-    while (report := _read_report(ready, process.pid)) is None:
+    while (url := announced_url(data_dir, process.pid)) is None:
         if process.poll() is not None:
             raise ServerDidNotStartError(f"ClickHouse ended with {process.returncode}:\n{children.last_lines(log)}")
         if time.monotonic() > deadline:
@@ -109,16 +118,7 @@ def start(data_dir: Path, *, port: int = 0, memory_bytes: int = 3 << 30, timeout
             message = f"ClickHouse did not answer within {timeout_seconds:.0f} s:\n{children.last_lines(log)}"
             raise ServerDidNotStartError(message)
         time.sleep(_POLL_SECONDS)
-    return Server(str(report["url"]), credentials.admin, credentials.analyst, process, log)
-
-
-def _read_report(ready: Path, pid: int) -> dict[str, object] | None:
-    """What process `pid` announced; a file that a killed predecessor left says nothing."""
-    try:
-        report: dict[str, object] = json.loads(ready.read_text())
-    except FileNotFoundError:
-        return None
-    return report if report["pid"] == pid else None
+    return Server(url, credentials.admin, credentials.analyst, process, log)
 
 
 def _beside(data_dir: Path, suffix: str) -> Path:
