@@ -76,7 +76,7 @@ def ready_file(data_dir: Path) -> Path:
 
 
 def announced_url(data_dir: Path, pid: int) -> str | None:
-    """Give the URL once server `pid` answers; a file that a killed predecessor left says nothing."""
+    """Give the URL once server `pid` answers; remove `ready_file` before the start."""
     try:
         report = json.loads(ready_file(data_dir).read_text())
     except FileNotFoundError:
@@ -106,6 +106,7 @@ def start(data_dir: Path, *, port: int = 0, memory_bytes: int = 3 << 30, timeout
     The server dies with this process. Raises `ServerDidNotStartError`.
     """
     credentials, log = prepare_logins(data_dir), _beside(data_dir, ".log")
+    ready_file(data_dir).unlink(missing_ok=True)  # in a container a killed predecessor often had the same pid
     sources = str(Path(__file__).parents[3])  # the child must find this package wherever it is started
     path = os.pathsep.join(filter(None, [sources, os.environ.get("PYTHONPATH")]))
     process = children.spawn(command(data_dir, port=port, memory_bytes=memory_bytes), log, {"PYTHONPATH": path})
