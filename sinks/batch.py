@@ -12,8 +12,7 @@ from typing import NamedTuple
 from sinks.rows import Row, Table
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """A record as the broker gave it; kept beside its rows until they are stored, for a dead letter may need it."""
 
     topic: str

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from schemas.events import (
     MISSING,
@@ -71,8 +71,7 @@ DEAD_LETTERS = _table(
 TABLES = (EVENTS, LATEST, ERASED, MINUTES, ALERTS, DEAD_LETTERS)
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(NamedTuple):
     """Where a record lay: its partition, its offset, the broker's append time (ms), and the epoch of the settings."""
 
     partition: int

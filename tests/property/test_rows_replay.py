@@ -145,6 +145,6 @@ def test_any_delivery_of_a_log_gives_the_content_of_the_log(
 @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(log=logs())
 def test_a_second_epoch_of_the_same_log_changes_no_event_twice(place: _Place, log: list[Placed]) -> None:
-    again = [(record, replace(position, epoch=2)) for record, position in log if isinstance(record, FeedbackEvent)]
+    again = [(record, position._replace(epoch=2)) for record, position in log if isinstance(record, FeedbackEvent)]
     once, twice = place.content([log]), place.content([log, again])
     assert [row[:3] for row in once["vote_history"]] == [row[:3] for row in twice["vote_history"]]
