@@ -69,6 +69,7 @@ class Ingest:
     ) -> None:
         self._publisher, self._keys, self._metrics = publisher, keys, metrics
         self._clock, self._new_id, self._routes = clock, new_id, routes
+        self._failing = False
         self._body_seconds, self._memory = body_seconds, bodies.Memory(bodies_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -82,6 +83,7 @@ class Ingest:
         try:
             dialect, reply = await self._answer(found, _headers(scope), receive)
         except ProblemError as failed:
+            self._metrics.count("events_refused", dialect=dialect.name, reason=failed.problem.reason)
             reply = dialect.trouble(failed.problem)
         except DisconnectedError:
             return None
@@ -126,17 +128,25 @@ class Ingest:
     async def _publish(self, dialect: Dialect, results: Sequence[Result]) -> bool:
         """True when every event among the results is durable. Counts what is accepted and what is refused."""
         events = [result for result in results if isinstance(result, FeedbackEvent)]
-        outcomes = await self._publisher.publish(events) if events else []
-        failed = [outcome for outcome in outcomes if outcome is not None]
-        if failed:
-            _log.warning("publish_failed", events=len(events), failed=len(failed), problem=failed[0])
-            return False
         if events:
+            outcomes = await self._publisher.publish(events)
+            problem = next((outcome for outcome in outcomes if outcome is not None), None)
+            self._note(problem)
+            if problem is not None:
+                return False
             self._metrics.count("events_accepted", len(events), dialect=dialect.name)
         for result in results:
             if isinstance(result, Violation):
                 self._metrics.count("events_refused", dialect=dialect.name, reason=result.reason)
         return True
+
+    def _note(self, problem: str | None) -> None:
+        """Log when publishing begins to fail and when it works again: once, not once a request."""
+        if problem is not None and not self._failing:
+            _log.error("publish_failed", problem=problem)
+        if problem is None and self._failing:
+            _log.info("publish_works_again")
+        self._failing = problem is not None
 
     async def _send(self, send: Send, dialect: Dialect, reply: Reply) -> None:
         self._metrics.count("requests", dialect=dialect.name, status=str(reply.status))

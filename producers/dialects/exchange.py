@@ -70,8 +70,11 @@ class Call:
     received_at: int
     new_id: Callable[[], str]
 
-    def event(self, value: object, original: bytes | None) -> FeedbackEvent | Violation:
-        """The event that a value in the native form describes, or why there is none."""
+    def event(self, value: object, original: bytes | None, feedback_id: str | None = None) -> FeedbackEvent | Violation:
+        """The event that a value in the native form describes, or why there is none.
+
+        `feedback_id` is the id under which a vendor's client may speak of this event again.
+        """
         try:
             return parse_event(
                 value,
@@ -80,6 +83,7 @@ class Call:
                 new_id=self.new_id,
                 received_at=self.received_at,
                 original=original,
+                feedback_id=feedback_id,
             )
         except RefusedError as refused:
             return refused.violation

@@ -89,6 +89,18 @@ def test_a_new_key_works_soon_and_a_revoked_one_does_not(gateway: GatewayProcess
     assert status(gateway.secret) == 200
 
 
+def test_a_refused_upload_leaves_its_connection_in_order(gateway: GatewayProcess) -> None:
+    large = {"request_id": "r", "comment": "x" * 900_000}
+    with gateway.client(limits=httpx.Limits(max_connections=1)) as client:
+        statuses = [
+            client.post("/v1/events", json=large, headers={"Authorization": "Bearer wrong"}).status_code,
+            client.post("/v1/events", content=b" " * 3_000_000).status_code,
+            client.post("/v1/events", json=large).status_code,
+            client.post("/v1/events", json={"request_id": "r", "rating": True}).status_code,
+        ]
+    assert statuses == [401, 413, 400, 200]
+
+
 class Flood:
     """Requests of 200 kB each, all at once: more than the gateway holds."""
 

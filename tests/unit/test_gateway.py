@@ -8,7 +8,10 @@ from typing import Any
 
 import httpx
 import pytest
+import structlog
+from structlog.testing import capture_logs
 
+from producers import gateway as module
 from producers.bodies import MAX_BODY
 from producers.gateway import create_app
 from producers.keys import Keys, create_key
@@ -232,6 +235,18 @@ def test_while_the_broker_is_away_nothing_is_promised(gateway: Gateway) -> None:
     assert gateway.get("/readyz").status_code == 200
 
 
+def test_an_absent_broker_is_logged_once_and_so_is_its_return(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_log", structlog.get_logger())
+    with capture_logs() as logs:
+        for down in ("gone", "gone", None, None):
+            gateway.publisher.down = down
+            gateway.post(vote())
+            gateway.post({})
+    assert [entry["event"] for entry in logs] == ["publish_failed", "publish_works_again"]
+
+
 def test_a_body_beyond_what_memory_allows_is_503_and_the_memory_comes_back(tmp_path: Path) -> None:
     gateway = Gateway(tmp_path, bodies_bytes=100_000)
     for _ in range(3):
@@ -262,10 +277,12 @@ def test_a_fault_of_ours_is_500_in_json_and_says_nothing_of_its_cause(
 
 def test_what_happened_is_counted(gateway: Gateway) -> None:
     gateway.post([vote(), vote(rating=3)])
+    gateway.post("{")
     gateway.get("/v1/nothing")
     text = gateway.get("/metrics").text
     assert 'thumbstream_events_accepted_total{dialect="native"} 1.0' in text
     assert 'thumbstream_events_refused_total{dialect="native",reason="wrong_type"} 1.0' in text
+    assert 'thumbstream_events_refused_total{dialect="native",reason="malformed_json"} 1.0' in text
     assert 'thumbstream_requests_total{dialect="native",status="207"} 1.0' in text
     assert 'thumbstream_requests_total{dialect="native",status="404"} 1.0' in text
 
