@@ -117,7 +117,7 @@ def _fields(row: ResolvedFeedback, won: Mapping[str, Any]) -> dict[str, Any]:
             else:
                 metadata[key] = won[name]
         fields["metadata"] = dict(sorted(metadata.items()))
-        fields.update({name: _dimension(metadata.get(name)) for name in PROMOTED})
+        fields.update({name: _dimension(metadata.get(name)) for name in PROMOTED if _METADATA + name in won})
     return fields
 
 

@@ -213,7 +213,7 @@ Record = FeedbackEvent | ResolvedFeedback | MinuteCount | Progress | Alert | Dea
 
 def bare(text: str) -> str:
     """JSON text as people read it: a string without its quotes, anything else as it stands."""
-    if text.startswith('"'):
-        value = json.loads(text)
-        return value if isinstance(value, str) else text
-    return text
+    text = text.strip()
+    if not text.startswith('"'):
+        return text
+    return text[1:-1] if "\\" not in text else str(json.loads(text))  # most strings need no decoder
