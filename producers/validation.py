@@ -44,7 +44,7 @@ def parse_event(
     original: bytes | None = None,
     feedback_id: str | None = None,
 ) -> FeedbackEvent:
-    """The event that a parsed JSON value (interfaces: native event) describes, or RefusedError and nothing else.
+    """The event that a parsed JSON value in the native form describes, or RefusedError and nothing else.
 
     `new_id` gives the event id when the client sent none; `received_at` is the caller's clock in epoch milliseconds;
     `original` is the event as it was sent, kept for audit, at most 256 KiB.
