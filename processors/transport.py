@@ -90,12 +90,12 @@ class BatchConsumer(driver.Consumer):
     def fetch_state(self, tp: TP) -> tuple[int, float] | None:
         """(end of the partition, epoch ms of the answer that told it), from the last fetch; None before the first.
 
-        Records of open or aborted transactions are skipped, so the end is the last stable offset.
+        Records of an open transaction lie before that end: nobody has caught up until it is over and they are counted.
         """
         consumer = self._thread._consumer
         if consumer is None or tp not in consumer.assignment():
             return None
-        end, answered = consumer.last_stable_offset(tp), consumer.last_poll_timestamp(tp)
+        end, answered = consumer.highwater(tp), consumer.last_poll_timestamp(tp)
         return (end, answered) if end is not None and answered else None
 
     def _sources(self) -> list[TP]:
@@ -179,6 +179,7 @@ class BatchConsumer(driver.Consumer):
             if self._asked_again.get(tp) != wanted:
                 self._asked_again[tp] = wanted
                 await driver.Consumer.seek(self, tp, wanted)
+                self._read_offset[tp] = wanted  # Faust would note "nowhere" for offset 0
                 return []
             self.gaps.add((tp, records[0].offset))
             _log.warning("offset gap", topic=tp.topic, partition=tp.partition, wanted=wanted, got=records[0].offset)
