@@ -120,7 +120,7 @@ class Resolver:
 
     def _in_sequence(self, tp: TP, offset: int) -> None:
         """Skipped events would be lost silently, so a gap that the transport did not confirm ends the process."""
-        wanted = self.next.get(tp.partition, offset)
+        wanted = self.next.get(tp.partition, self.app.consumer.started_at.get(tp, offset))
         if offset > wanted:
             if (tp, offset) not in self.app.consumer.gaps:
                 die(f"gap in {tp.topic} {tp.partition}: wanted offset {wanted}, got {offset}")
