@@ -109,11 +109,16 @@ def topics_create() -> None:
 
     Example: THUMBSTREAM_REPLICATION=3 thumbstream topics create
     """
+    from confluent_kafka import KafkaException
+
     from thumbstream import topic_admin
 
     settings = _settings()
     admin = topic_admin.client(settings.kafka_bootstrap_servers, settings.kafka)
-    made = topic_admin.create(admin, settings.topics, settings.replication)
+    try:
+        made = topic_admin.create(admin, settings.topics, settings.replication)
+    except KafkaException as error:
+        raise click.ClickException(f"kafka: {error}") from error
     click.echo("created: " + (", ".join(made) or "nothing, all topics are there"))
 
 
@@ -123,10 +128,16 @@ def topics_check() -> None:
 
     Example: thumbstream topics check
     """
+    from confluent_kafka import KafkaException
+
     from thumbstream import topic_admin
 
     settings = _settings()
-    wrong = topic_admin.problems(topic_admin.client(settings.kafka_bootstrap_servers, settings.kafka), settings.topics)
+    admin = topic_admin.client(settings.kafka_bootstrap_servers, settings.kafka)
+    try:
+        wrong = topic_admin.problems(admin, settings.topics)
+    except KafkaException as error:
+        raise click.ClickException(f"kafka: {error}") from error
     for sentence in wrong:
         click.echo(sentence, err=True)
     click.echo("topics are as they must be" if not wrong else f"{len(wrong)} problems", err=bool(wrong))
@@ -139,9 +150,15 @@ def migrate() -> None:
 
     Example: THUMBSTREAM_CLICKHOUSE_PASSWORD=... thumbstream migrate
     """
+    from clickhouse_connect.driver.exceptions import ClickHouseError
+
+    from sinks.migrate import MigrationError
     from thumbstream.commands.migrate import run
 
-    done = run(_settings())
+    try:
+        done = run(_settings())
+    except (ClickHouseError, MigrationError) as error:
+        raise click.ClickException(f"ClickHouse: {error}") from error
     click.echo("applied: " + (", ".join(done) or "nothing, the database is up to date"))
 
 
@@ -208,7 +225,10 @@ def send(**options: Any) -> None:
 @_URL
 @_KEY
 def load(**options: Any) -> None:
-    """Load a file of events: .jsonl, .ndjson or .csv, each also .gz; - is standard input. Loading twice is harmless.
+    """Load a file of events: .jsonl, .ndjson or .csv, each also .gz; - is standard input.
+
+    Exit 1 if anything was refused. Loading again is harmless for records that have a time; one without gets the
+    time of the load.
 
     Example: thumbstream load votes.csv.gz --map event_time=created_at --map metadata.model=reply_type
     """

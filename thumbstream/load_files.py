@@ -7,7 +7,9 @@ import gzip
 import io
 import json
 import sys
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -31,27 +33,32 @@ def form_of(path: Path, given: str | None) -> str:
 
 
 def open_text(path: Path) -> TextIO:
-    """The file as text, decompressed; `-` is standard input."""
+    """The file as text, decompressed; `-` is standard input. UsageError for a file that cannot be opened."""
     if str(path) == "-":
         return io.TextIOWrapper(sys.stdin.buffer, "utf-8-sig", newline="")
-    if path.suffix == ".gz":
-        return io.TextIOWrapper(gzip.open(path), "utf-8-sig", newline="")
-    return path.open("r", encoding="utf-8-sig", newline="")
+    try:
+        if path.suffix == ".gz":
+            return io.TextIOWrapper(gzip.open(path), "utf-8-sig", newline="")
+        return path.open("r", encoding="utf-8-sig", newline="")
+    except OSError as error:
+        raise click.UsageError(f"cannot open {path}: {error.strerror}") from error
 
 
 def events(file: TextIO, form: str, plan: Plan) -> Iterator[Line]:
-    """Every record's event, or the reason why it is none."""
-    return _csv_events(file, plan) if form == "csv" else _json_events(file, plan)
+    """Every record's event, or the reason why it is none. ClickException when the file cannot be read further."""
+    number = 0
+    try:
+        for number, event in _csv_events(file, plan) if form == "csv" else _json_events(file, plan):
+            yield number, event
+    except (csv.Error, UnicodeDecodeError, EOFError, OSError, zlib.error) as error:
+        raise click.ClickException(f"cannot read on after record {number}: {error}") from error
 
 
 def _csv_events(file: TextIO, plan: Plan) -> Iterator[Line]:
     csv.field_size_limit(_LARGEST_CELL)
     for number, cells in enumerate(csv.DictReader(file), 1):
         named = {column: cell or "" for column, cell in cells.items() if column is not None and not _many(cell)}
-        try:
-            yield number, from_cells(plan, named)
-        except RecordError as error:
-            yield number, error
+        yield number, _made(partial(from_cells, plan, named))
 
 
 def _many(cell: Any) -> bool:
@@ -62,9 +69,17 @@ def _json_events(file: TextIO, plan: Plan) -> Iterator[Line]:
     for number, line in enumerate(file, 1):
         if not line.strip():
             continue
-        try:
-            yield number, from_object(plan, json.loads(line))
-        except RecordError as error:
-            yield number, error
-        except ValueError as error:
-            yield number, RecordError(f"malformed_json: {error}")
+        yield number, _made(partial(_from_line, plan, line))
+
+
+def _from_line(plan: Plan, line: str) -> dict[str, Any]:
+    return from_object(plan, json.loads(line))
+
+
+def _made(make: Callable[[], dict[str, Any]]) -> dict[str, Any] | RecordError:
+    try:
+        return make()
+    except RecordError as error:
+        return error
+    except (ValueError, RecursionError) as error:  # no JSON, or half a surrogate pair, or too deep to read
+        return RecordError(f"malformed_json: {error}")

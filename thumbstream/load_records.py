@@ -1,6 +1,7 @@
 """Records of a file to native events: CSV cells and JSON objects, mapped, timed and given ids. Pure.
 
-A record without an id gets one made from its content, so loading the same file again changes nothing.
+A record without an id gets one made from its content, so loading the same file again changes nothing; a record without
+a time gets the time of the load, and is a new event each time.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _RATINGS = {
 
 
 class RecordError(ValueError):
-    """A record that is no event; the message names field and reason."""
+    """A record that is no event; the message begins with a reason word, then names the field."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ def from_cells(plan: Plan, cells: Mapping[str, str]) -> dict[str, Any]:
     if plan.rest_as_metadata:
         for column in cells.keys() - used:
             if column and cells[column]:
-                event.setdefault("metadata", {})[column] = cells[column]
+                _place(event, _METADATA + column, cells[column])
     return complete(plan, event)
 
 
@@ -60,13 +61,13 @@ def from_object(plan: Plan, record: Any) -> dict[str, Any]:
     """The event of one JSON value: its own fields, with mapped names put in place."""
     if not isinstance(record, dict):
         raise RecordError("not_an_object: each line must hold one JSON object")
-    rest = dict(record)
-    moved = {field: rest.pop(column) for field, column in plan.mapping.items() if column in record}
+    moved = {field: record[column] for field, column in plan.mapping.items() if column in record}
+    rest = {name: value for name, value in record.items() if name not in plan.mapping.values()}
     event: dict[str, Any] = {key: value for key, value in rest.items() if key in FIELDS or not plan.rest_as_metadata}
     for field, value in moved.items():
         _place(event, field, value)
     for key in rest.keys() - event.keys():
-        event.setdefault("metadata", {})[key] = rest[key]
+        _place(event, _METADATA + key, rest[key])
     return complete(plan, event)
 
 
@@ -104,13 +105,16 @@ def _put(event: dict[str, Any], field: str, text: str) -> None:
     try:
         value = _PARSERS.get(field, str)(text)
     except ValueError as error:
-        raise RecordError(f"{field}: {error}") from error
+        raise RecordError(f"wrong_type: {field}: {error}") from error
     _place(event, field, value)
 
 
 def _place(event: dict[str, Any], field: str, value: Any) -> None:
     if field.startswith(_METADATA):
-        event["metadata"] = {**event.get("metadata", {}), field.removeprefix(_METADATA): value}
+        metadata = event.get("metadata") or {}
+        if not isinstance(metadata, dict):
+            raise RecordError("wrong_type: metadata must be an object")
+        event["metadata"] = {**metadata, field.removeprefix(_METADATA): value}
     else:
         event[field] = value
 

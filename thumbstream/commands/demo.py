@@ -32,6 +32,8 @@ _ALERT_SECONDS = 100  # a minute's tick, and the seconds until it is evaluated
 _STORE_SECONDS = 30
 _HISTORY, _VOTES = 3_000, 60
 _MODEL = "atlas-2"
+_STORED = """SELECT (SELECT count() FROM current_votes),
+    (SELECT sum(votes) FROM negative_rate_by_day WHERE rollup = 'tenant')"""
 _QUESTIONS = {
     "How is each model judged now?": """
         SELECT model, count() AS votes, countIf(polarity = -1) AS negative, negative / votes AS rate
@@ -109,6 +111,7 @@ def _show(ready: dict[str, Any]) -> None:
         _say(f"an incident: {_VOTES} people vote on answers of {_MODEL}, half of them thumbs down")
         post(to, _incident(traffic))
         _await_alert(alerts)
+    _await_stored(ready)
     _answer(ready)
 
 
@@ -158,16 +161,30 @@ def _say_alert(alert: Alert) -> None:
     )
 
 
+def _await_stored(ready: dict[str, Any]) -> None:
+    """An answer over half of the votes would be true, but puzzling."""
+    deadline = time.monotonic() + _STORE_SECONDS
+    with _console.status("waiting until ClickHouse holds what was sent"):
+        while any(count < _HISTORY for count in _ask(ready, _STORED)[1][0]):
+            if time.monotonic() > deadline:
+                raise DemoFailedError(f"ClickHouse did not hold all votes within {_STORE_SECONDS} s")
+            time.sleep(0.2)
+
+
 def _answer(ready: dict[str, Any]) -> None:
-    login = ready["clickhouse_analyst"]
     for title, query in _QUESTIONS.items():
         deadline = time.monotonic() + _STORE_SECONDS
         rows: list[tuple[Any, ...]] = []
         while not rows:
-            names, rows = ask(query, ready["clickhouse_url"], login["user"], login["password"], login["database"])
+            names, rows = _ask(ready, query)
             if not rows and time.monotonic() > deadline:
                 raise DemoFailedError(f"ClickHouse has no answer to: {title}")
         _console.print(table(names, rows, title))
+
+
+def _ask(ready: dict[str, Any], query: str) -> tuple[list[str], list[tuple[Any, ...]]]:
+    login = ready["clickhouse_analyst"]
+    return ask(query, ready["clickhouse_url"], login["user"], login["password"], login["database"])
 
 
 def _stay(process: subprocess.Popen[bytes], ready: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+from schemas.constraints import MAX_EVENT_BYTES
 from thumbstream import target
 from thumbstream.load_files import Line, events, form_of, open_text
 from thumbstream.load_records import FIELDS, Plan, RecordError
@@ -131,9 +132,12 @@ def _readable(lines: Iterable[Line], rejects: _Rejects, tally: Tally) -> Iterato
 
 def _encoded(event: dict[str, Any]) -> bytes:
     try:
-        return json.dumps(event, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        encoded = json.dumps(event, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
     except ValueError as error:  # NaN, infinities and lone surrogates are no JSON
         raise RecordError(f"malformed_json: {error}") from error
+    if len(encoded) > MAX_EVENT_BYTES:  # the gateway would refuse its whole batch
+        raise RecordError(f"too_long: an event must be at most {MAX_EVENT_BYTES} bytes")
+    return encoded
 
 
 def _batches(numbered: Iterable[Numbered], size: int) -> Iterator[list[Numbered]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import structlog
+from confluent_kafka import KafkaException
 
 from processors import app as apps
 from thumbstream import topic_admin
@@ -33,7 +34,11 @@ def options(settings: Settings) -> apps.WorkerOptions:
 def run(settings: Settings, role: str) -> None:
     """Run until stopped. Exits with EXIT_STOP when the topics do not have the shape that meaning needs."""
     admin = topic_admin.client(settings.kafka_bootstrap_servers, settings.kafka)
-    if wrong := topic_admin.problems(admin, settings.topics):
+    try:
+        wrong = topic_admin.problems(admin, settings.topics)
+    except KafkaException as error:
+        die(f"kafka: {error}")
+    if wrong:
         die("; ".join(wrong) + " (see `thumbstream topics create`)", code=EXIT_STOP)
     metrics = Metrics()
     make = {"resolve": apps.resolve_app, "watch": apps.watch_app}[role]
