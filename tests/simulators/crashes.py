@@ -88,7 +88,7 @@ class World:
         self.latest: list[tuple[bytes, ResolvedFeedback]] = []
         self.minutes: list[tuple[CellKey, Cell, int]] = []
         self.committed = self.read_back = 0
-        self.owed: set[CellKey] = set()
+        self.owed: dict[CellKey, None] = {}
         self.owner = self._recover()
 
     def run(self) -> None:
@@ -138,9 +138,9 @@ class World:
     def _cells(self, memory: Memory, folded: Folded, version: int) -> Iterator[None]:
         cells = dict(folded.cells)
         if self.habits.flush_cells_apart:
-            self.owed |= set(cells)
+            self.owed |= dict.fromkeys(cells)
             whole = self.committed + 12 >= len(self.records) or self.dice.random() < 0.3
-            due, self.owed = (self.owed, set()) if whole else (set(), self.owed)
+            due, self.owed = (self.owed, {}) if whole else ({}, self.owed)
             cells = {key: cells.get(key) or memory.day(key[1] // WHERE.grain.day).get(key, Cell()) for key in due}
         out = [(key, cell) for key, cell in cells.items() if self.habits.publish(memory, key, cell)]
         self.dice.shuffle(out)  # cells of one batch go to many partitions
@@ -156,7 +156,7 @@ class World:
             yield
 
     def _recover(self) -> Memory:
-        self.owed = set()
+        self.owed = {}
         if self.habits.last_record_recovers:
             return Memory(WHERE, dict(self.latest))
         self._heal()
