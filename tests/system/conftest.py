@@ -44,9 +44,9 @@ class Running:
 
     def key(self, tenant: str) -> str:
         """A new API key for `tenant`."""
-        command = [sys.executable, "-m", "thumbstream", "keys", "create", "--tenant", tenant, "--rights", "ingest,admin"]
-        file = self.directory / "keys.toml"
-        made = subprocess.run([*command, "--file", str(file)], check=True, capture_output=True, text=True)
+        options = ["--tenant", tenant, "--rights", "ingest,admin", "--file", str(self.directory / "keys.toml")]
+        command = [sys.executable, "-m", "thumbstream", "keys", "create", *options]
+        made = subprocess.run(command, check=True, capture_output=True, text=True)
         return made.stdout.strip()
 
     def rows(self, query: str, **parameters: Any) -> list[tuple[Any, ...]]:
@@ -90,7 +90,8 @@ def is_up(running: Running) -> bool:
     """True once all is healthy. Fails at once when `up` ended."""
     code = running.process.poll()
     assert code is None, f"up ended with {code}: {(running.directory / 'up.log').read_text()[-2000:]}"
-    return (running.directory / "ready.json").exists()
+    file = running.directory / "ready.json"  # a killed predecessor may have left one
+    return file.exists() and running.ready["pids"]["supervisor"] == running.process.pid
 
 
 def stop(running: Running) -> None:

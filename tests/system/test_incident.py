@@ -1,0 +1,67 @@
+"""A live incident: sixty people, one model, half of them thumbs down. The alert arrives and says what was seen."""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from subprocess import PIPE, Popen
+from threading import Thread
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.polling import wait_until
+from tests.system.conftest import Running
+
+pytestmark = [pytest.mark.system, pytest.mark.integration]
+CONSUMER = Path(__file__).parents[2] / "examples" / "alert_consumer.py"
+ALERT_SECONDS = 120  # the minute must end first, and a busy machine is slow
+
+
+@pytest.fixture
+def alerts(up: Running) -> Iterator[list[dict[str, Any]]]:
+    """What the example consumer prints, as it arrives."""
+    ready, seen = up.ready, []
+    command = [sys.executable, str(CONSUMER), ready["kafka_bootstrap"], ready["topics"]["alerts"]]
+    consumer = Popen(command, stdout=PIPE, text=True)
+    assert consumer.stdout is not None
+    reader = Thread(target=lambda: seen.extend(map(json.loads, consumer.stdout or ())), daemon=True)
+    reader.start()
+    yield seen
+    consumer.terminate()
+    consumer.wait(10)
+    reader.join(10)
+
+
+def test_an_incident_in_one_model_fires_for_that_model(
+    up: Running, alerts: list[dict[str, Any]], unique: Callable[[str], str]
+) -> None:
+    tenant, now = unique("incident"), time.time_ns() // 1_000_000
+    events = [
+        {
+            "request_id": f"r{index}",
+            "event_id": f"e{index}",
+            "event_time": now - index * 1000,
+            "rating": index % 2 == 0,
+            "user_id": f"user-{index}",
+            "metadata": {"model": "atlas-2"},
+        }
+        for index in range(60)
+    ]
+    url, headers = up.ready["gateway_url"] + "/v1/events", {"Authorization": f"Bearer {up.key(tenant)}"}
+    assert httpx.post(url, json=events, headers=headers, timeout=30).status_code == 200
+
+    def fired() -> dict[str, Any] | None:
+        mine = [alert for alert in alerts if alert["tenant_id"] == tenant]
+        return next((alert for alert in mine if alert["monitor"] == "model-negative-rate"), None)
+
+    alert = wait_until(fired, ALERT_SECONDS, "the alert arrives on the topic")
+    assert (alert["status"], alert["group"], alert["negative"], alert["total"]) == (
+        "firing", {"model": "atlas-2"}, 30, 60,
+    )  # fmt: skip
+    assert alert["evaluated_at"] % 60_000 == 0
+    query = "SELECT alert_id, negative, total FROM alerts_open WHERE tenant_id = {tenant:String} AND rollup = 'model'"
+    stored = wait_until(lambda: up.rows(query, tenant=tenant), 60, "the alert is in alerts_open")
+    assert stored == [(alert["alert_id"], 30, 60)]
