@@ -95,6 +95,7 @@ class Sink:
         self._purge = purge
         self._metrics, self._ready, self._silent = metrics, ready, silent
         self._paused: set[str] = set()
+        self._owned: set[tuple[str, int]] = set()
 
     def run(self, stop: threading.Event) -> None:
         """Store until `stop`, then store and commit what is left, once. Raises what a lane or the broker raises."""
@@ -118,6 +119,8 @@ class Sink:
             _log.warning("kafka", error=str(error))
             return
         source = _source(message)
+        if (source.topic, source.partition) not in self._owned:
+            return  # polled before its partition was lost: to commit it would skip what was dropped with the partition
         lane = self._lanes[source.topic]
         try:
             lane.add(source, self._records.rows(source))
@@ -157,9 +160,11 @@ class Sink:
 
     def _assigned(self, _: Consumer, partitions: Sequence[TopicPartition]) -> None:
         _log.info("assigned", partitions=len(partitions))
+        self._owned.update((position.topic, position.partition) for position in partitions)
         self._ready(not self._paused)
 
     def _lost(self, _: Consumer, partitions: Sequence[TopicPartition]) -> None:
+        self._owned.difference_update((position.topic, position.partition) for position in partitions)
         for topic, lane in self._lanes.items():
             lane.drop(position.partition for position in partitions if position.topic == topic)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from clickhouse_connect.driver.client import Client
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from schemas.events import Alert, FeedbackEvent, MinuteCount, ResolvedFeedback, Stamp, Vote
@@ -20,6 +20,7 @@ from tests.fixtures.clickhouse import ClickHouse
 from tests.fixtures.sink import database
 
 pytestmark = pytest.mark.integration
+_PHASES = (Phase.explicit, Phase.reuse, Phase.generate)  # shrinking would take minutes on an engine
 NOON = 1_780_000_000_000 // 60_000 * 60_000
 VIEWS = (
     "current_votes", "requests", "vote_history", "negative_rate_by_minute", "negative_rate_by_hour",
@@ -36,8 +37,8 @@ def _event(offset: int, draw: st.DrawFn) -> FeedbackEvent:
 
 
 def _resolved(offset: int, draw: st.DrawFn, erased: set[str]) -> ResolvedFeedback:
-    request = draw(st.sampled_from(("r0", "r1", "r2")))
-    if request in erased or draw(st.integers(0, 9)) == 0:
+    request = draw(st.sampled_from(("r0", "r1")))
+    if request in erased or draw(st.integers(0, 7)) == 7:
         erased.add(request)
         return ResolvedFeedback(version_of(1, offset), True, None, "acme", request)
     vote = draw(st.sampled_from((None, Vote(-1), Vote(0), Vote(1))))
@@ -51,7 +52,7 @@ def _resolved(offset: int, draw: st.DrawFn, erased: set[str]) -> ResolvedFeedbac
 
 def _cell(offset: int, draw: st.DrawFn) -> MinuteCount:
     counts = draw(st.tuples(*[st.integers(0, 9)] * 3))
-    minute = NOON + draw(st.integers(0, 2)) * 60_000
+    minute = NOON + draw(st.integers(0, 1)) * 60_000
     group = draw(st.sampled_from((("tenant", ()), ("model", ("m",)))))
     return MinuteCount("acme", *group, minute, 1000 + draw(st.integers(0, 1)), version_of(1, offset), *counts)
 
@@ -74,7 +75,8 @@ def logs(draw: st.DrawFn) -> list[Placed]:
         lambda offset: _cell(offset, draw),
         lambda offset: _alert(offset, draw),
     )
-    kinds = draw(st.lists(st.integers(0, 3), min_size=1, max_size=16))
+    # Few keys and many records, so that most keys have several versions for the order to get wrong.
+    kinds = draw(st.lists(st.sampled_from((1, 2, 1, 2, 0, 3)), min_size=10, max_size=20))
     return [(makers[kind](at), Position(0, at, NOON + at)) for at, kind in enumerate(kinds)]
 
 
@@ -122,7 +124,7 @@ def place(clickhouse: ClickHouse, unique: Callable[[str], str]) -> Iterator[_Pla
     client.close()
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, deadline=None, phases=_PHASES, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(delivery=deliveries())
 def test_any_delivery_of_a_log_gives_the_content_of_the_log(
     place: _Place, delivery: tuple[list[Placed], list[list[Placed]]]
@@ -142,7 +144,7 @@ def test_any_delivery_of_a_log_gives_the_content_of_the_log(
     assert {(row[0], row[1]) for row in shown["vote_history"]} == {pair for pair in sent if pair[0] not in gone}
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=3, deadline=None, phases=_PHASES, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(log=logs())
 def test_a_second_epoch_of_the_same_log_changes_no_event_twice(place: _Place, log: list[Placed]) -> None:
     again = [(record, position._replace(epoch=2)) for record, position in log if isinstance(record, FeedbackEvent)]
