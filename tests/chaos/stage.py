@@ -133,21 +133,21 @@ class Stage:
         """Partition -> committed offset of the role's group; negative where there is none."""
         return committed(self.bootstrap, f"{self.group}-{role}", topic.name)
 
-    def worker(self, role: str, *, partitions: int | None = None) -> Child:
+    def worker(self, role: str, *, group: str | None = None) -> Child:
         """Start the product's worker as `thumbstream worker` does."""
         settings = {
             "KAFKA_BOOTSTRAP_SERVERS": self.bootstrap,
             "TOPIC_PREFIX": self.topics.prefix,
-            "GROUP": self.group,
-            "EVENT_PARTITIONS": str(partitions or self.topics.event_partitions),
+            "GROUP": group or self.group,
+            "EVENT_PARTITIONS": str(self.topics.event_partitions),
             "MINUTE_PARTITIONS": str(self.topics.minute_partitions),
             "DATA_DIR": str(self.directory),
         }
         return self._spawn(["-c", _PROGRAM, role], settings)
 
-    def ready_worker(self, role: str) -> Child:
+    def ready_worker(self, role: str, *, group: str | None = None) -> Child:
         """Start a worker and wait until it is ready."""
-        child = self.worker(role)
+        child = self.worker(role, group=group)
         wait_until(child.is_ready, _START_SECONDS, f"{role} is ready")
         return child
 

@@ -1,0 +1,167 @@
+"""The workers as `thumbstream worker` runs them: what they refuse, when they stop for good, and how they end."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from confluent_kafka.admin import AdminClient
+
+from schemas.events import DeadLetter, FeedbackEvent, Progress, ResolvedFeedback
+from schemas.topics import Topic, Topics, partition_of
+from tests.chaos.log import committed, lag
+from tests.chaos.stage import Stage, stage
+from tests.polling import wait_until
+from thumbstream import topic_admin
+from thumbstream.telemetry import EXIT_STOP
+
+pytestmark = pytest.mark.integration
+_PATIENCE = 60  # seconds; the machine may be busy
+
+
+@pytest.fixture
+def place(kafka_bootstrap: str, unique: Callable[[str], str], tmp_path: Path) -> Iterator[Stage]:
+    with stage(kafka_bootstrap, unique("worker"), tmp_path) as made:
+        yield made
+
+
+def vote(number: int, **written: object) -> FeedbackEvent:
+    fields: dict[str, object] = {"rating": True, **written}
+    return FeedbackEvent("acme", f"r{number}", f"e{number}", "vote", **fields)  # type: ignore[arg-type]  # see above
+
+
+def rows(place: Stage) -> set[str]:
+    return {row.request_id for row in place.found(place.topics.latest, ResolvedFeedback)}
+
+
+def at_rest(place: Stage, role: str, topic: Topic, group: str | None = None) -> bool:
+    return lag(place.bootstrap, f"{group or place.group}-{role}", topic.name) == 0
+
+
+def test_what_cannot_be_folded_becomes_a_dead_letter_with_its_reason(place: Stage) -> None:
+    place.create()
+    key, value = place.keyed(vote(1))
+    broken = place.keyed(vote(2, value=99.0, rating=None))
+    stranger = place.codec.encode(Progress(1, 2, 3, 4))
+    wrong_partition = 1 - partition_of(key, 2)
+    place.put(place.topics.events, (key, b"junk"), (key, None), (key, stranger), broken, (b"acme|other", value))
+    place.put(place.topics.events, (key, value), partition=wrong_partition)
+    place.put_events(vote(3))
+    worker = place.ready_worker("resolve")
+    wait_until(lambda: rows(place) == {"r3"}, _PATIENCE, "the good event is folded")
+    wait_until(lambda: len(place.found(place.topics.dead_letters, DeadLetter)) == 6, _PATIENCE, "six letters")
+    letters = place.found(place.topics.dead_letters, DeadLetter)
+    assert Counter(letter.reason for letter in letters) == {"undecodable": 3, "invalid": 1, "misrouted": 2}
+    assert {letter.letter_id for letter in letters} == {
+        f"{place.topics.events.name}-{letter.partition}-{letter.offset}" for letter in letters
+    }
+    assert {letter.original for letter in letters} == {b"junk", None, stranger, broken[1], value}
+    (invalid,) = (letter for letter in letters if letter.reason == "invalid")
+    assert (invalid.tenant_id, invalid.key, invalid.stage) == ("acme", broken[0], "resolve")
+    assert "value" in invalid.message
+    assert worker.counted("dead_letters") == 6
+    assert worker.terminate() == 0
+
+
+def test_a_flood_of_bad_events_stops_the_worker_for_good(place: Stage) -> None:
+    place.create()
+    place.put(place.topics.events, *[(b"acme|x", b"junk")] * 60, partition=0)
+    worker = place.worker("resolve")
+    assert worker.exit_code() == EXIT_STOP
+    assert place.topics.dead_letters.name in worker.said
+    assert len(place.found(place.topics.dead_letters, DeadLetter)) == 60
+
+
+def test_an_events_topic_that_was_made_anew_is_refused(place: Stage) -> None:
+    """Versions would start at 0 again, below those of the rows: newer votes would lose."""
+    place.create()
+    place.put_events(*(vote(number) for number in range(10)))
+    first = place.ready_worker("resolve")
+    wait_until(lambda: len(rows(place)) == 10, _PATIENCE, "all rows")
+    assert first.terminate() == 0
+    admin, name = topic_admin.client(place.bootstrap), place.topics.events.name
+    admin.delete_topics([name])[name].result(30)
+    wait_until(lambda: name not in admin.list_topics(timeout=10).topics, 30, "the topic is gone")
+    place.create()
+    place.put_events(vote(100))
+    second = place.worker("resolve")
+    assert second.exit_code() == EXIT_STOP
+    assert "was it re-created?" in second.said
+    assert "r100" not in rows(place)
+
+
+def client_clock(topics: Topics) -> tuple[Topic, ...]:
+    config = {**topics.events.config, "message.timestamp.type": "CreateTime"}
+    return (replace(topics.events, config=config), *list(topics)[1:])
+
+
+def too_many(topics: Topics) -> tuple[Topic, ...]:
+    return tuple(replace(topic, partitions=3) if topic is topics.latest else topic for topic in topics)
+
+
+def uncompacted(topics: Topics) -> tuple[Topic, ...]:
+    config = {**topics.latest.config, "cleanup.policy": "delete"}
+    return tuple(replace(topic, config=config) if topic is topics.latest else topic for topic in topics)
+
+
+def incomplete(topics: Topics) -> tuple[Topic, ...]:
+    return tuple(topic for topic in topics if topic is not topics.minutes)
+
+
+@pytest.mark.parametrize(
+    ("shape", "complaint"),
+    [
+        (client_clock, "message.timestamp.type=CreateTime"),
+        (too_many, "has 3 partitions, settings say 2"),
+        (uncompacted, "cleanup.policy=delete"),
+        (incomplete, "is missing"),
+    ],
+)
+def test_topics_of_another_shape_are_refused(
+    place: Stage, shape: Callable[[Topics], tuple[Topic, ...]], complaint: str
+) -> None:
+    admin = AdminClient({"bootstrap.servers": place.bootstrap})
+    topic_admin.create(admin, shape(place.topics), 1)  # type: ignore[arg-type]  # it only iterates
+    worker = place.worker("resolve")
+    assert worker.exit_code() == EXIT_STOP
+    assert complaint in worker.said
+
+
+def test_a_stranger_s_record_among_the_minutes_stops_nobody(place: Stage) -> None:
+    """Neither when it is read first nor when a restarted worker replays it."""
+    place.create()
+    for _ in range(2):
+        place.put(place.topics.minutes, (b"x", b"junk"), (b"x", None), partition=0)
+        watch = place.ready_worker("watch")
+        wait_until(lambda: at_rest(place, "watch", place.topics.minutes), _PATIENCE, "all minutes are read")
+        place.put(place.topics.minutes, (b"x", b"more junk"), partition=0)
+        wait_until(lambda: at_rest(place, "watch", place.topics.minutes), _PATIENCE, "that too")
+        assert watch.terminate() == 0
+
+
+def test_a_group_that_starts_over_writes_no_row_again(place: Stage) -> None:
+    """What a row's version already holds is skipped, so lost commits cost time and change nothing."""
+    place.create()
+    place.put_events(*(vote(number % 5, user_id=f"u{number}") for number in range(40)))
+    first = place.ready_worker("resolve")
+    wait_until(lambda: at_rest(place, "resolve", place.topics.events), _PATIENCE, "done")
+    assert first.terminate() == 0
+    before = place.records(place.topics.latest)
+    again = place.ready_worker("resolve", group=f"{place.group}-over")
+    wait_until(lambda: at_rest(place, "resolve", place.topics.events, f"{place.group}-over"), _PATIENCE, "done again")
+    assert again.terminate() == 0
+    assert place.records(place.topics.latest) == before
+
+
+@pytest.mark.parametrize("role", ["resolve", "watch"])
+def test_sigterm_ends_a_worker_with_exit_code_0(place: Stage, role: str) -> None:
+    place.create()
+    events = [vote(number) for number in range(500)]
+    worker = place.ready_worker(role)
+    place.put_events(*events)
+    assert worker.terminate() == 0
+    if role == "resolve":
+        done = committed(place.bootstrap, f"{place.group}-resolve", place.topics.events.name)
+        folded = sum(max(offset, 0) for offset in done.values())
+        assert folded <= len(rows(place)) <= len(events)
