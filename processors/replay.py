@@ -10,11 +10,20 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from processors.alerts import Engine
 from processors.restart import rebuild
-from schemas.codec import Codec
+from schemas.codec import Codec, DecodeError
 from schemas.events import MinuteCount, Progress
 
 _TIMEOUT = 10.0
 _BATCH = 5_000
+
+
+def heard(codec: Codec, payload: bytes | None) -> MinuteCount | Progress | None:
+    """What a record of the minutes topic says; None for a stranger's, which says nothing, now and in every replay."""
+    try:
+        record = codec.decode(payload or b"")
+    except DecodeError:
+        return None
+    return record if isinstance(record, MinuteCount | Progress) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +72,7 @@ class Replay:
     def _feed(self, consumer: Consumer, partition: int, start: int, end: int) -> Engine:
         engine = self.new_engine()
         for message in self._read(consumer, partition, start, end):
-            record = self.codec.decode(message.value() or b"")
-            if isinstance(record, MinuteCount | Progress):
+            if (record := heard(self.codec, message.value())) is not None:
                 engine.feed(message.offset() or 0, message.timestamp()[1], record)
         engine.next_offset = end
         return engine

@@ -17,11 +17,11 @@ from faust.types import TP
 
 from processors.alerts import Engine
 from processors.outputs import Keyed, Outputs
-from processors.replay import Replay
+from processors.replay import Replay, heard
 from processors.tables import Rows, Superseded, VersionedTable
 from processors.transport import by_partition
-from schemas.codec import Codec, DecodeError
-from schemas.events import Alert, MinuteCount, Progress
+from schemas.codec import Codec
+from schemas.events import Alert
 from schemas.topics import Topics
 from thumbstream.telemetry import Metrics
 
@@ -102,15 +102,13 @@ class Watcher:
         return _Step(tp, held, made, encoded)
 
     def _feed(self, engine: Engine, record: Any) -> list[Alert]:
-        try:
-            decoded = self.codec.decode(record.value or b"")
-        except DecodeError as error:  # minutes have one writer, so this is a stranger's record: it says nothing to us
-            _log.warning("undecodable", topic=self.topics.minutes.name, offset=record.offset, error=str(error))
+        said = heard(self.codec, record.value)
+        if said is None:  # minutes have one writer, so this is a stranger's record
+            _log.warning("undecodable", topic=self.topics.minutes.name, offset=record.offset)
             self.metrics.count("dead_letters", stage="watch", reason="undecodable")
+            engine.next_offset = record.offset + 1
             return []
-        if not isinstance(decoded, MinuteCount | Progress):
-            return []
-        return engine.feed(record.offset, record.timestamp, decoded)
+        return engine.feed(record.offset, record.timestamp, said)
 
     async def _engine(self, partition: int, first: Any) -> _Held:
         held, rows = self._engines.pop(partition, None), self.table.parts.get(partition)
