@@ -11,10 +11,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, is_dataclass
 
 from schemas.constraints import violation
-from schemas.events import FeedbackEvent
+from schemas.events import FeedbackEvent, ResolvedFeedback
 from schemas.topics import partition_of, request_key
 
 MAX_CLAMPED = 64
+MAX_REGISTERS = 1024
+MAX_ROW_CHARACTERS = 600_000  # at most 4 bytes each, below the largest message
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,20 @@ def admit(arrival: Arrival, partition: int, partitions: int, *, known: bool) -> 
         return Refusal("misrouted", f"the key must be {key.decode()!r} for this tenant_id and request_id")
     if not known and (right := partition_of(key, partitions)) != partition:
         return Refusal("misrouted", f"murmur2 of the key names partition {right}, not {partition}")
+    return None
+
+
+def outgrown(row: ResolvedFeedback) -> Refusal | None:
+    """Why an event may not make a row this large: it would no longer fit a message, and the stream would stand still.
+
+    Unlike all other rules this one depends on the order of events: what comes after the row is full is refused.
+    """
+    registers = sum(len(stamp.registers) for stamp in row.stamps)
+    size = sum(map(len, row.metadata.values())) + len(row.comment or "") + len(row.correction or "")
+    if registers > MAX_REGISTERS or size > MAX_ROW_CHARACTERS:
+        return Refusal(
+            "too_large", f"a request holds at most {MAX_REGISTERS} registers, {MAX_ROW_CHARACTERS} characters"
+        )
     return None
 
 

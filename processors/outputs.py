@@ -8,6 +8,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, Message, Producer
 
+from schemas.topics import LARGEST_MESSAGE
 from thumbstream.telemetry import die
 
 Keyed = tuple[bytes, bytes]  # key, value
@@ -26,6 +27,7 @@ class Outputs:
                 "linger.ms": 5,
                 "compression.type": "lz4",
                 "queue.buffering.max.messages": 500_000,
+                "message.max.bytes": LARGEST_MESSAGE,
                 **(options or {}),
                 "enable.idempotence": True,
                 "acks": "all",
@@ -51,8 +53,15 @@ class Outputs:
                 taken = 0
             if taken == len(waiting):
                 return
-            waiting = [record for record in waiting if record.pop("_error", None) is not None]
+            waiting = [record for record in waiting if self._must_wait(record.pop("_error", None), topic)]
             self._producer.poll(0.05)
+
+    @staticmethod
+    def _must_wait(error: KafkaError | None, topic: str) -> bool:
+        """Whether a record found no room. Any other error would come again for ever."""
+        if error is not None and error.code() != KafkaError._QUEUE_FULL:
+            die(f"cannot publish to {topic}: {error}")
+        return error is not None
 
     async def barrier(self) -> None:
         """Return when everything sent so far is durable; end the process when that fails."""

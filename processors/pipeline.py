@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from processors.deduplicate import Arrival, Refusal, admit, effective_time
+from processors.deduplicate import Arrival, Refusal, admit, effective_time, outgrown
 from processors.merge import merge
 from processors.minutes import REAL_TIME, DayCells, Grain, Rollup, contribution, move
 from schemas.events import DeadLetter, FeedbackEvent, ResolvedFeedback
@@ -79,7 +79,10 @@ def fold(
         if row is not None and version <= row.version:
             continue
         after = merge(row, arrival.event, version, arrival.append_time)
-        if after is not None:
+        if after is not None and (too_large := outgrown(after)) is not None:
+            result.verdicts[-1] = False
+            result.refused.append((arrival, too_large))
+        elif after is not None:
             result.rows[key] = after
             before = contribution(row, where.rollups, where.grain)
             move(result.cells, days, before, contribution(after, where.rollups, where.grain), where.grain)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 _HOUR = 3_600_000
 _DAY = 24 * _HOUR
+LARGEST_EVENT = 2 << 20
+LARGEST_MESSAGE = 4 << 20  # a dead letter holds a whole refused event and more
 EPOCH_SHIFT = 48  # version = epoch * 2**48 + offset
 PROGRESS_KEY = b"|progress|"  # no tenant is empty, so no group has this key
 
@@ -36,7 +38,9 @@ class Topics:
 
     def __post_init__(self) -> None:
         events, minutes = self.event_partitions, self.minute_partitions
-        self._put("events", "events", "tenant|request", events, _kept(30 * _DAY, append_time=True))
+        self._put(
+            "events", "events", "tenant|request", events, _kept(30 * _DAY, largest=LARGEST_EVENT, append_time=True)
+        )
         self._put("latest", "latest", "tenant|request", events, {**_COMPACTED, "segment.ms": str(12 * _HOUR)})
         self._put("minutes", "minutes", "tenant|rollup|group", minutes, _kept(8 * _DAY, append_time=True))
         self._put("alerts", "high-negative-rate", "fingerprint", minutes, _COMPACTED)
@@ -49,15 +53,15 @@ class Topics:
         return iter((self.events, self.latest, self.minutes, self.alerts, self.dead_letters))
 
 
-def _kept(milliseconds: int, *, append_time: bool = False) -> dict[str, str]:
-    config = {"cleanup.policy": "delete", "retention.ms": str(milliseconds), "max.message.bytes": str(2 << 20)}
+def _kept(milliseconds: int, *, largest: int = LARGEST_MESSAGE, append_time: bool = False) -> dict[str, str]:
+    config = {"cleanup.policy": "delete", "retention.ms": str(milliseconds), "max.message.bytes": str(largest)}
     return {**config, "message.timestamp.type": "LogAppendTime"} if append_time else config
 
 
 _COMPACTED = {
     "cleanup.policy": "compact",
     "min.compaction.lag.ms": str(_DAY),  # a zombie's older record is still beside the newer one when an owner re-reads
-    "max.message.bytes": str(2 << 20),
+    "max.message.bytes": str(LARGEST_MESSAGE),
 }
 
 
