@@ -62,7 +62,9 @@ def outgrown(row: ResolvedFeedback) -> Refusal | None:
     Unlike all other rules this one depends on the order of events: what comes after the row is full is refused.
     """
     registers = sum(len(stamp.registers) for stamp in row.stamps)
-    size = sum(map(len, row.metadata.values())) + len(row.comment or "") + len(row.correction or "")
+    votes = [vote for vote in (row.vote, row.implicit) if vote is not None]
+    texts = (row.comment, row.correction, *(text for vote in votes for text in (vote.source, vote.feedback_id)))
+    size = sum(map(len, row.metadata.values())) + sum(len(text) for text in texts if text is not None)
     if registers > MAX_REGISTERS or size > MAX_ROW_CHARACTERS:
         return Refusal(
             "too_large", f"a request holds at most {MAX_REGISTERS} registers, {MAX_ROW_CHARACTERS} characters"

@@ -6,15 +6,17 @@ import pytest
 
 from processors.deduplicate import (
     MAX_CLAMPED,
+    MAX_ROW_CHARACTERS,
     Arrival,
     Refusal,
     admit,
     effective_time,
     encoded,
+    outgrown,
     remember_clamped,
     wins,
 )
-from schemas.events import FeedbackEvent, Vote
+from schemas.events import FeedbackEvent, ResolvedFeedback, Vote
 from schemas.topics import partition_of, request_key
 
 EVENT = FeedbackEvent("acme", "r1", "e1", "vote", event_time=1_700_000_000_000, rating=True)
@@ -95,3 +97,12 @@ def test_stamps_compare_by_time_then_id_then_value() -> None:
 def test_encoded_values_are_totally_ordered_and_tell_null_from_zero_and_empty() -> None:
     values = [None, 0.0, "", False, (), ("a",), Vote(0), Vote(0, 0.0), "null"]
     assert len({encoded(value) for value in values}) == len(values)
+
+
+def test_every_text_of_unbounded_length_counts_towards_the_size_of_a_row() -> None:
+    row, long = ResolvedFeedback(1, False, 1, "acme", "r1"), "x" * (MAX_ROW_CHARACTERS // 2 + 1)
+    assert outgrown(replace(row, comment=long)) is None
+    for fields in ({"correction": long}, {"vote": Vote(1, source=long)}, {"implicit": Vote(1, feedback_id=long)}):
+        refusal = outgrown(replace(row, comment=long, **fields))
+        assert refusal is not None
+        assert refusal.reason == "too_large"
