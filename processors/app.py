@@ -21,6 +21,7 @@ from processors.outputs import Outputs
 from processors.replay import Replay
 from processors.resolve import Checkpoint, Resolver
 from processors.tables import LatestTable, VersionedTable
+from processors.tail import Tail, heal
 from processors.ticks import GRACE
 from processors.transport import use_batches
 from processors.watch import Watcher
@@ -46,6 +47,7 @@ class WorkerOptions:
     grace: int = GRACE
     mark_seconds: float = 1.0
     session_seconds: float = 10.0
+    tail_seconds: float = 600.0  # far below the 24 h that compaction leaves records alone
     kafka: Mapping[str, str] = field(default_factory=dict)
     checkpoint: Checkpoint | None = None
 
@@ -87,6 +89,7 @@ def resolve_app(options: WorkerOptions, metrics: Metrics) -> faust.App:
     _on_revoked(app, resolver.reset)
     declare(app, options.topics.events.name, resolver, "resolve")
     _every(app, options.mark_seconds, marks.publish)
+    _heal_tails(app, table, options, options.topics.latest.name)
     return app
 
 
@@ -123,6 +126,7 @@ def watch_app(options: WorkerOptions, metrics: Metrics) -> faust.App:
         checkpoint=options.checkpoint,
     )
     declare(app, options.topics.minutes.name, watcher, "watch")
+    _heal_tails(app, table, options, options.topics.alerts.name)
     return app
 
 
@@ -176,6 +180,15 @@ def _on_revoked(app: Any, act: Callable[[], None]) -> None:
 
     app.on_partitions_revoked.connect(revoked)
     app.thumbstream_revoked = revoked  # signals hold their receivers weakly
+
+
+def _heal_tails(app: Any, table: VersionedTable, options: WorkerOptions, topic: str) -> None:
+    tail = Tail(options.bootstrap, options.kafka, topic)
+
+    async def reread() -> None:
+        await heal(app, table, tail)
+
+    app.timer(interval=options.tail_seconds, on_leader=False)(reread)
 
 
 def _every(app: Any, seconds: float, act: Callable[[], None]) -> None:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 
 from processors.alerts import Engine
+from processors.reading import TIMEOUT, read, reader
 from processors.restart import rebuild
 from schemas.codec import Codec, DecodeError
 from schemas.events import MinuteCount, Progress
-
-_TIMEOUT = 10.0
-_BATCH = 5_000
 
 
 def heard(codec: Codec, payload: bytes | None) -> MinuteCount | Progress | None:
@@ -40,9 +38,9 @@ class Replay:
 
     def until(self, partition: int, offset: int, append_time: int) -> Engine:
         """The engine after every record before `offset`, whose own append time is `append_time`. Blocks."""
-        with closing(self._consumer()) as consumer:
+        with closing(reader(self.bootstrap, self.options)) as consumer:
             place = TopicPartition(self.topic, partition)
-            lowest = consumer.get_watermark_offsets(place, timeout=_TIMEOUT)[0]
+            lowest = consumer.get_watermark_offsets(place, timeout=TIMEOUT)[0]
 
             def rerun(time: int) -> tuple[Engine, bool]:
                 start = self._start(consumer, partition, time, lowest, offset)
@@ -50,47 +48,17 @@ class Replay:
 
             return rebuild(rerun, append_time, self.horizon, self.minute)
 
-    def _consumer(self) -> Consumer:
-        return Consumer(
-            {
-                **self.options,
-                "bootstrap.servers": self.bootstrap,
-                "group.id": "thumbstream-replay",  # never joined, never committed
-                "enable.auto.commit": False,
-                "auto.offset.reset": "earliest",
-                "isolation.level": "read_committed",
-            }
-        )
-
     def _start(self, consumer: Consumer, partition: int, time: int, lowest: int, end: int) -> int:
         if lowest >= end:
             return end
         asked = TopicPartition(self.topic, partition, max(0, time))
-        found: int = consumer.offsets_for_times([asked], timeout=_TIMEOUT)[0].offset
+        found: int = consumer.offsets_for_times([asked], timeout=TIMEOUT)[0].offset
         return max(lowest, found) if 0 <= found <= end else end
 
     def _feed(self, consumer: Consumer, partition: int, start: int, end: int) -> Engine:
         engine = self.new_engine()
-        for message in self._read(consumer, partition, start, end):
+        for message in read(consumer, self.topic, partition, start, end):
             if (record := heard(self.codec, message.value())) is not None:
                 engine.feed(message.offset() or 0, message.timestamp()[1], record)
         engine.next_offset = end
         return engine
-
-    def _read(self, consumer: Consumer, partition: int, start: int, end: int) -> Iterator[Message]:
-        """Every record of [start, end). Behind the last one only the position tells that the end is reached."""
-        if start >= end:
-            return
-        place = TopicPartition(self.topic, partition, start)
-        consumer.assign([place])
-        position = start
-        while position < end:
-            messages = consumer.consume(min(_BATCH, end - position), 1.0)
-            for message in messages:
-                if message.error() is not None:
-                    raise KafkaException(message.error())
-                position = (message.offset() or 0) + 1
-                if position <= end:
-                    yield message
-            if not messages:
-                position = max(position, consumer.position([place])[0].offset)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import faust
@@ -43,6 +43,7 @@ class VersionedTable(faust.Table[bytes, bytes]):
         self.epoch: Counter[int] = Counter()
         self._applied: dict[int, int] = {}
         self._inverted: dict[int, set[bytes]] = {}
+        self.writing = asyncio.Lock()  # held while a batch is published and becomes memory
         self.verify: Callable[[int], Any] | None = None  # asked for each partition once its rows are recovered
 
     def persisted_offset(self, tp: TP) -> int:
@@ -109,17 +110,39 @@ class VersionedTable(faust.Table[bytes, bytes]):
     async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
         """Heal inverted keys, and let the owner verify what was recovered."""
         for partition, inverted in self._inverted.items():
-            if inverted and partition in self.parts:
-                _log.warning("healing", table=self.name, partition=partition, keys=len(inverted))
-                self.metrics.count("keys_healed", len(inverted), table=self.name)
-                newest = [(key, self.parts[partition][key]) for key in sorted(inverted)]
-                self.outputs.send(self.changelog_topic_name, newest, partition)
+            if partition in self.parts:
+                self._write_again(partition, inverted)
                 inverted.clear()
         await self.outputs.barrier()
         verify = self.verify
         for partition in list(self.parts) if verify is not None else ():
             assert verify is not None
             await verify(partition)
+
+    def _write_again(self, partition: int, keys: Iterable[bytes]) -> None:
+        newest = [(key, self.parts[partition][key]) for key in sorted(keys)]
+        if newest:
+            _log.warning("healing", table=self.name, partition=partition, keys=len(newest))
+            self.metrics.count("keys_healed", len(newest), table=self.name)
+            self.outputs.send(self.changelog_topic_name, newest, partition)
+
+    def applied_until(self, partition: int) -> int:
+        """Offset up to which this memory holds what the changelog says."""
+        return self._applied.get(partition, -1) + 1
+
+    async def heal_tail(self, partition: int, last: Mapping[bytes, int], end: int) -> None:
+        """Write rows again whose last record, before `end`, is older than what is held.
+
+        When the changelog knows more than this memory, another worker owns the partition: a rebalance is on its way.
+        """
+        rows = self.parts[partition]
+        held = {key: version_in(rows[key]) for key in last if key in rows}
+        if any(version > held.get(key, -1) for key, version in last.items()):
+            _log.warning("behind the changelog", table=self.name, partition=partition)
+            return
+        self._write_again(partition, [key for key, version in held.items() if last[key] < version])
+        await self.outputs.barrier()
+        self._applied[partition] = max(self._applied.get(partition, -1), end - 1)
 
 
 class LatestTable(VersionedTable):

@@ -80,10 +80,11 @@ class Watcher:
             return
         if generation != self.app.consumer_generation_id:
             return
-        await self._publish(steps)
-        if generation == self.app.consumer_generation_id:
-            for step in steps:
-                self._commit(step, generation)
+        async with self.table.writing:
+            await self._publish(steps)
+            if generation == self.app.consumer_generation_id:
+                for step in steps:
+                    self._commit(step, generation)
         for event in events:
             event.ack()
         self.metrics.observe("batch_seconds", time.monotonic() - began, stage="watch")

@@ -12,6 +12,7 @@ DAY = 60_000
 GRACE = 1_500
 MARK_SECONDS = 0.3
 SESSION_SECONDS = 6.0
+TAIL_SECONDS = 15.0
 UP = "the worker is up"  # printed once signals are handled
 
 

@@ -14,7 +14,7 @@ from processors.app import WorkerOptions, resolve_app, run, watch_app
 from processors.minutes import Grain
 from processors.monitors import Monitor
 from processors.tables import LatestTable
-from tests.chaos.plan import DAY, GRACE, MARK_SECONDS, MINUTE, RULES, SESSION_SECONDS, UP, Plan
+from tests.chaos.plan import DAY, GRACE, MARK_SECONDS, MINUTE, RULES, SESSION_SECONDS, TAIL_SECONDS, UP, Plan
 from thumbstream.telemetry import Metrics, configure_logging
 
 _SMALL_CACHE = 400  # cells: days are evicted and built again all the time
@@ -38,6 +38,7 @@ def options(plan: Plan) -> WorkerOptions:
         grace=GRACE,
         mark_seconds=MARK_SECONDS,
         session_seconds=SESSION_SECONDS,
+        tail_seconds=TAIL_SECONDS,
         checkpoint=dawdle,
     )
 
