@@ -94,15 +94,11 @@ class World:
     def run(self) -> None:
         """Until everything is committed and the last zombie has stopped."""
         zombies: list[Iterator[None]] = []
-        while self.committed < len(self.records) or zombies:
-            done = self.committed >= len(self.records)
-            if zombies and (done or self.dice.random() < 0.35):
-                zombie = self.dice.choice(zombies)
-                if next(zombie, self) is self:
-                    zombies.remove(zombie)
-                continue
+        while self.committed < len(self.records):
             self._batch(zombies)
             self._world_turns()
+        while zombies:
+            self._stir(zombies)
 
     def _batch(self, zombies: list[Iterator[None]]) -> None:
         end = min(len(self.records), self.committed + self.dice.randint(1, 12))
@@ -115,6 +111,14 @@ class World:
                 self.owner = self._recover()
                 return
             left -= 1
+            if zombies and self.dice.random() < 0.2:
+                self._stir(zombies)
+
+    def _stir(self, zombies: list[Iterator[None]]) -> None:
+        """One of the zombies publishes one more record, also between two of the owner's."""
+        zombie = self.dice.choice(zombies)
+        if next(zombie, self) is self:
+            zombies.remove(zombie)
 
     def _world_turns(self) -> None:
         self.owner.evict(lambda day: self.dice.random() < 0.2)

@@ -53,6 +53,15 @@ def test_a_zombies_old_mark_changes_nothing() -> None:
     assert mark(clock, 11 * MINUTE) == [11]
 
 
+def test_a_zombies_old_mark_does_not_hold_time_back() -> None:
+    clock = StreamTime(grace=0)
+    for source in (1000, 1001):
+        mark(clock, 10 * MINUTE, source, 2)
+    mark(clock, 12 * MINUTE, 1000, 2)
+    mark(clock, 3 * MINUTE, 1000, 2)  # the zombie
+    assert mark(clock, 12 * MINUTE, 1001, 2) == [11, 12]
+
+
 def test_a_workers_clock_that_runs_ahead_is_bounded_by_the_append_time() -> None:
     clock = StreamTime(grace=0)
     assert mark(clock, 99 * MINUTE, append_time=10 * MINUTE) == [10]
