@@ -9,7 +9,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 STAGES = ("producers", "processors", "sinks")
-SHELLS = {"resolve", "watch", "marks", "replay", "outputs", "transport", "tables", "agents", "app"}  # of processors
+SHELLS = {
+    "resolve", "watch", "marks", "replay", "reading", "tail", "outputs", "transport", "tables", "agents", "app",
+}  # fmt: skip
 PURE_ELSEWHERE = {
     "schemas.events", "schemas.topics", "schemas.constraints",
     "producers.validation", "sinks.rows", "sinks.batch", "sinks.continuity",
