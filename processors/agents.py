@@ -26,6 +26,8 @@ async def consume(stream: Any, stage: Stage) -> None:
     try:
         async for events in stream.noack_take(_ITEMS, within=_WITHIN_SECONDS):
             await stage.batch(events)
+            for event in events:  # done or dropped: nothing is in work that a rebalance must wait for
+                event.ack()
     except (asyncio.CancelledError, GeneratorExit):
         raise
     except Exception as exception:  # noqa: BLE001 - whatever it is, going on would commit what was not done

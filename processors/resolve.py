@@ -22,7 +22,7 @@ from processors.pipeline import Folded, Partition, days_needed, fold, letter
 from processors.tables import LatestTable, Superseded
 from processors.transport import by_partition
 from processors.tripwire import Tripwire
-from schemas.codec import Codec, DecodeError, version_in
+from schemas.codec import Codec, DecodeError
 from schemas.events import FeedbackEvent
 from schemas.topics import Topics, minute_key, source_partition_of, version_of
 from thumbstream.telemetry import EXIT_STOP, Metrics, die
@@ -95,8 +95,6 @@ class Resolver:
             if generation == self.app.consumer_generation_id:
                 for step in steps:
                     self._commit(step, generation)
-        for event in events:
-            event.ack()
         self.metrics.observe("batch_seconds", time.monotonic() - began, stage="resolve")
         self._watch_refusals(steps)
 
@@ -105,11 +103,15 @@ class Resolver:
         rows, epoch = self.table.parts.get(partition), self.table.epoch[partition]
         if rows is None:
             raise Superseded
+        self._go_on()  # what follows a dropped batch must not be taken for a gap
         self._in_sequence(tp, records[0].offset)
         arrivals = [self._arrival(record) for record in records]
         stored = cache(lambda key: self.table.row(partition, key))  # each row is decoded once, for days and for fold
         needed = days_needed(arrivals, stored, self.grain)
-        days = {day: await self.table.day(partition, day) for day in sorted(needed)}
+        days = {}
+        for day in sorted(needed):
+            self._go_on()
+            days[day] = await self.table.day(partition, day)
         if self.table.epoch[partition] != epoch:
             raise Superseded
         where = Partition(partition, self.topics.event_partitions, self.rollups, self.epoch, self.grain)
@@ -118,6 +120,11 @@ class Resolver:
         letters = self._letters(tp, folded, {record.offset: record for record in records})
         last = records[-1]
         return _Step(tp, last.offset + 1, last.timestamp, rows, epoch, folded, encoded, letters)
+
+    def _go_on(self) -> None:
+        """Building days takes long: a batch that is not yet published is dropped when others wait for this worker."""
+        if self.app.rebalancing or self.app.should_stop:
+            raise Superseded
 
     def _in_sequence(self, tp: TP, offset: int) -> None:
         """Skipped events would be lost silently, so a gap that the transport did not confirm ends the process."""
@@ -182,8 +189,7 @@ class Resolver:
 
     async def _verify(self, partition: int) -> None:
         """Refuse to go on when rows know more events than the events topic holds: versions would go backwards."""
-        rows = self.table.parts.get(partition) or {}
-        newest = max(map(version_in, rows.values()), default=0)
+        newest = self.table.newest.get(partition, 0)
         source = TP(self.topics.events.name, partition)
         end = (await self.app.consumer.highwaters(source)).get(source) or 0
         if newest >= version_of(self.epoch, end) and newest > 0:

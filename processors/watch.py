@@ -85,8 +85,6 @@ class Watcher:
             if generation == self.app.consumer_generation_id:
                 for step in steps:
                     self._commit(step, generation)
-        for event in events:
-            event.ack()
         self.metrics.observe("batch_seconds", time.monotonic() - began, stage="watch")
 
     async def _prepare(self, tp: TP, records: list[Any]) -> _Step:
