@@ -1,6 +1,7 @@
 """`python -m tests.chaos.probe JSON`: a Faust app on the batch transport that prints what its agent is given.
 
-`fail` lets the agent raise at once; `done` is the offset that it reports as done, whatever it has read.
+`fail` lets the agent raise at once; `done` is the offset that it reports as done, whatever it has read; `drop` lets it
+report nothing at all, as for a batch that a rebalance has overtaken.
 """
 
 from __future__ import annotations
@@ -21,20 +22,20 @@ class Probe:
     """A stage that prints one line for each list of records."""
 
     def __init__(self, app: Any, given: dict[str, Any]) -> None:
-        self._app, self._fail, self._done = app, given.get("fail"), given.get("done")
+        self._app, self._given = app, given
 
     async def batch(self, events: Any) -> None:
         """Print, then report as done what was asked for."""
         generation = self._app.consumer_generation_id
-        if self._fail:
+        if self._given.get("fail"):
             raise RuntimeError("asked to fail")
         for event in events:
             shown = {"kind": type(event.message.value).__name__, "partition": event.message.tp.partition}
             print(json.dumps({**shown, "offsets": [record.offset for record in event.message.value]}), flush=True)
+        if self._given.get("drop"):
+            return
         for tp, records in by_partition(events, generation).items():
-            self._app.consumer.done(tp, self._done or records[-1].offset + 1, generation)
-        for event in events:
-            event.ack()
+            self._app.consumer.done(tp, self._given.get("done") or records[-1].offset + 1, generation)
 
 
 def main(given: dict[str, Any]) -> None:

@@ -113,6 +113,18 @@ def test_what_is_committed_is_what_the_agent_called_done(place: Stage) -> None:
     assert offsets(second.lines(), 0) == list(range(7, 20))
 
 
+def test_a_dropped_batch_holds_no_rebalance_up(place: Stage) -> None:
+    """A member that waits for what it has dropped would lose its partitions to the newcomer, both of them."""
+    for partition in range(2):
+        place.put(place.topics.events, (b"", b"one"), (b"", b"two"), partition=partition)
+    first = place.probe(drop=True)
+    wait_until(lambda: offsets(first.lines(), 0) and offsets(first.lines(), 1), _PATIENCE, "all records arrive")
+    second = place.probe()
+    wait_until(lambda: [line for line in second.lines() if "kind" in line], _PATIENCE, "the newcomer gets its share")
+    assert {line["partition"] for line in second.lines() if "kind" in line} in ({0}, {1})
+    assert first.terminate() == 0
+
+
 def test_aborted_records_are_never_seen_and_markers_hold_nothing_up(place: Stage) -> None:
     producer = transactional(place)
     for number, end in enumerate((producer.abort_transaction, producer.commit_transaction, producer.abort_transaction)):
