@@ -48,6 +48,8 @@ benchmarks: install ## Measure, each against a bare loop in the same run
 lock: install ## Resolve the dependencies anew
 	@echo uv | $(LOCK) --output-file bootstrap.lock -
 	@$(LOCK) --all-extras --output-file requirements.lock pyproject.toml
+	@echo hatchling | $(LOCK) --constraint requirements.lock --output-file requirements-build.lock -
+	@$(LOCK) --constraint requirements.lock --output-file requirements-runtime.lock pyproject.toml
 
 clean: ## Remove .venv and the data of local runs
 	rm -rf .venv .thumbstream .mypy_cache .ruff_cache .pytest_cache
