@@ -21,6 +21,7 @@ from thumbstream.telemetry import Metrics, die
 _log = structlog.get_logger(__name__)
 _MAX_CELLS = 400_000
 _YIELD_SECONDS = 0.05
+GONE = -1  # the version of a tombstone: older than any row
 
 Rows = dict[bytes, bytes]
 
@@ -41,6 +42,7 @@ class VersionedTable(faust.Table[bytes, bytes]):
         self.outputs, self.metrics = outputs, metrics
         self.parts: dict[int, Rows] = {}
         self.epoch: Counter[int] = Counter()
+        self.newest: dict[int, int] = {}  # the greatest version that recovery found
         self._applied: dict[int, int] = {}
         self._inverted: dict[int, set[bytes]] = {}
         self.writing = asyncio.Lock()  # held while a batch is published and becomes memory
@@ -62,7 +64,7 @@ class VersionedTable(faust.Table[bytes, bytes]):
 
     def forget(self, partition: int) -> None:
         """Drop one partition."""
-        for kept in (self.parts, self._applied, self._inverted):
+        for kept in (self.parts, self.newest, self._applied, self._inverted):
             kept.pop(partition, None)
         self.epoch[partition] += 1
 
@@ -87,15 +89,15 @@ class VersionedTable(faust.Table[bytes, bytes]):
 
     def _take(self, rows: Rows, inverted: set[bytes], partition: int, key: bytes, value: bytes | None) -> bool:
         old = rows.get(key)
-        if value is None:
-            return rows.pop(key, None) is not None
         if value == old:
             inverted.discard(key)
             return False
-        if old is not None and version_in(value) < version_in(old):
-            inverted.add(key)
+        version = GONE if value is None else version_in(value)
+        if value is None or (old is not None and version < version_in(old)):
+            inverted.add(key)  # rows are never deleted by us: a tombstone is a stranger's and counts as older
             return False
         inverted.discard(key)
+        self.newest[partition] = max(version, self.newest.get(partition, GONE))
         rows[key] = value
         self.moved(partition, key, old, value)
         return True
@@ -120,7 +122,8 @@ class VersionedTable(faust.Table[bytes, bytes]):
             await verify(partition)
 
     def _write_again(self, partition: int, keys: Iterable[bytes]) -> None:
-        newest = [(key, self.parts[partition][key]) for key in sorted(keys)]
+        rows = self.parts[partition]
+        newest = [(key, rows[key]) for key in sorted(keys) if key in rows]
         if newest:
             _log.warning("healing", table=self.name, partition=partition, keys=len(newest))
             self.metrics.count("keys_healed", len(newest), table=self.name)

@@ -17,11 +17,10 @@ import structlog
 from confluent_kafka import KafkaException, TopicPartition
 
 from processors.reading import TIMEOUT, read, reader
-from processors.tables import VersionedTable
+from processors.tables import GONE, VersionedTable
 from schemas.codec import version_in
 
 _log = structlog.get_logger(__name__)
-_GONE = -1  # the version of a tombstone: older than any row
 
 Last = dict[bytes, int]  # key -> version of its last record
 
@@ -42,7 +41,7 @@ class Tail:
             for message in read(consumer, self.topic, partition, max(start, lowest), end):
                 key, value = message.key(), message.value()
                 if isinstance(key, bytes):
-                    last[key] = version_in(value) if isinstance(value, bytes) else _GONE
+                    last[key] = version_in(value) if isinstance(value, bytes) else GONE
             return last, end
 
 
