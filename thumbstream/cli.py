@@ -270,6 +270,23 @@ def sql(query: str, as_json: bool, ready_file: Path | None) -> None:
 
 
 @main.command()
+@click.option("--since", metavar="WHEN", help="Only events appended since: a time as 2026-05-01T00:00Z, or 6h, 2d.")
+@click.option("--wait", default=30.0, show_default=True, help="Seconds to wait for worker and sink to catch up.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
+@_READY
+def audit(since: str | None, wait: float, as_json: bool, ready_file: Path | None) -> None:
+    """Check that the books balance: every event that was accepted is stored, refused or parked, and counts are right.
+
+    Exit 1 if anything is off, with tenant, hour, place and ids; 2 if it could not be judged.
+
+    Example: thumbstream audit --since 2d --json
+    """
+    from thumbstream.commands.audit import run
+
+    sys.exit(run(_settings(), since, wait, ready_file, as_json=as_json))
+
+
+@main.command()
 @click.option("--data-dir", type=_DIRECTORY, help="Where the demo's data goes; emptied at start.")
 @click.option("--exit", "leave", is_flag=True, envvar="DEMO_EXIT", help="End after the last check instead of staying.")
 def demo(data_dir: Path | None, leave: bool) -> None:
