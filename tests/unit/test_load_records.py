@@ -122,6 +122,9 @@ def test_the_id_follows_from_the_content_and_only_from_it() -> None:
     reversed_line = dict(reversed(cells(rating="up").items()))
     assert from_cells(plan(), reversed_line)["event_id"] == first["event_id"]
     assert from_cells(plan(), cells(rating="down"))["event_id"] != first["event_id"]
+    record = {"metadata": {"b": 1, "a": 2}, "rating": True, "event_time": TIME, "request_id": "r1"}
+    other_order = {"request_id": "r1", "event_time": TIME, "rating": True, "metadata": {"a": 2, "b": 1}}
+    assert from_object(plan(), record)["event_id"] == from_object(plan(), other_order)["event_id"]
     assert (
         from_object(plan(), {"request_id": "r1", "event_time": TIME, "rating": True})["event_id"] == first["event_id"]
     )
