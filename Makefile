@@ -6,7 +6,7 @@ LOCK := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashe
 PYTEST := $(BIN)/pytest
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help install demo test test-unit check soak lock benchmarks clean
+.PHONY: help install demo test test-unit check soak docs lock benchmarks clean
 .DEFAULT_GOAL := help
 
 help: ## Show what can be made
@@ -44,6 +44,9 @@ soak: install ## Minutes of faults on the real parts
 
 benchmarks: install ## Measure, each against a bare loop in the same run
 	@for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
+
+docs: install ## Write the generated parts of the documentation
+	@$(BIN)/python docs/generate.py
 
 lock: install ## Resolve the dependencies anew
 	@echo uv | $(LOCK) --output-file bootstrap.lock -

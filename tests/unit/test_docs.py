@@ -37,7 +37,7 @@ GENERATE = generator()
 @pytest.mark.parametrize("page", list(GENERATE.pages()), ids=lambda page: page[0].name)
 def test_generated_parts_are_up_to_date(page: tuple[Path, str]) -> None:
     path, wanted = page
-    assert path.read_text("utf-8") == wanted, "run `python docs/generate.py`"
+    assert path.read_text("utf-8") == wanted, "run `make docs`"
 
 
 def test_every_generated_part_is_on_a_page() -> None:
