@@ -96,7 +96,7 @@ class Resolver:
                 for step in steps:
                     self._commit(step, generation)
         self.metrics.observe("batch_seconds", time.monotonic() - began, stage="resolve")
-        self._watch_refusals(steps)
+        await self._watch_refusals(steps)
 
     async def _prepare(self, tp: TP, records: list[Any]) -> _Step:
         partition = tp.partition
@@ -180,12 +180,13 @@ class Resolver:
         self.metrics.count("events_resolved", len(step.folded.verdicts), partition=str(partition))
         self.metrics.set("rows_held", len(step.rows), partition=str(partition))
 
-    def _watch_refusals(self, steps: list[_Step]) -> None:
+    async def _watch_refusals(self, steps: list[_Step]) -> None:
         for step in steps:
             for good in step.folded.verdicts:
                 if self._tripwire.observe(good):
-                    topic = self.topics.dead_letters.name
-                    die(f"too many events are refused: read {topic}, mend the producer, start again", code=EXIT_STOP)
+                    await self.app.consumer.commit()  # else the next start would stop at the same events, for ever
+                    verbs = "`thumbstream dead-letters list`, `replay` or `drop` them"
+                    die(f"too many events are refused: mend the producer, start again, {verbs}", code=EXIT_STOP)
 
     async def _verify(self, partition: int) -> None:
         """Refuse to go on when rows know more events than the events topic holds: versions would go backwards."""
