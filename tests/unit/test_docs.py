@@ -4,6 +4,7 @@ import ast
 import importlib.util
 import re
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from types import ModuleType
 
@@ -14,6 +15,7 @@ from processors.tripwire import LIMIT, WINDOW
 from producers.dialects.exchange import PROBLEMS
 from schemas.constraints import REASONS
 from sinks.lane import UNSTORABLE
+from thumbstream.settings import PREFIX, Settings
 from thumbstream.telemetry import EXIT_CRASH, EXIT_STOP
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -95,6 +97,15 @@ def test_the_numbers_of_the_tripwire_and_of_exits_are_the_codes() -> None:
     for page in (SEMANTICS, operations):
         assert f"more than {LIMIT} of the last {WINDOW:,} records" in " ".join(page.split())
     assert re.findall(r"^\| (\d+) \|", operations, re.MULTILINE)[-2:] == [str(EXIT_CRASH), str(EXIT_STOP)]
+
+
+def test_every_setting_that_is_named_anywhere_exists() -> None:
+    settings = {PREFIX + item.name.upper() for item in fields(Settings)}
+    known = {*settings, "THUMBSTREAM_CONFIG", "THUMBSTREAM_API_KEY"}
+    sources = [*PAGES, *(ROOT / "thumbstream").rglob("*.py"), *(ROOT / "examples").iterdir()]
+    named = {name for path in sources for name in re.findall(r"THUMBSTREAM_[A-Z_]*[A-Z]", path.read_text("utf-8"))}
+    assert settings - {"THUMBSTREAM_KAFKA", "THUMBSTREAM_CLICKHOUSE"} <= named
+    assert named <= known
 
 
 def test_the_glossary_is_sorted_and_has_no_term_twice() -> None:
