@@ -1,8 +1,10 @@
 """The wheel holds exactly the five packages, with everything that is read at run time."""
 
+import re
 import subprocess
 import sys
 import zipfile
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -64,6 +66,30 @@ def test_it_works_from_the_wheel_alone(wheel: Path, tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.startswith(str(tmp_path))
     assert "Usage:" in done.stdout
+
+
+def distributions(lock: str) -> set[str]:
+    return set(re.findall(r"^([a-z0-9.-]+)==", (ROOT / lock).read_text("utf-8"), re.MULTILINE))
+
+
+def test_the_processes_import_nothing_that_the_lock_without_extras_leaves_out() -> None:
+    left_out = distributions("requirements.lock") - distributions("requirements-runtime.lock")
+    names = packages_distributions().items()
+    absent = sorted(name for name, owners in names if {owner.lower().replace("_", "-") for owner in owners} <= left_out)
+    assert "chdb" in absent
+    modules = (
+        "cli",
+        "topic_admin",
+        "health",
+        *(f"commands.{name}" for name in ("gateway", "worker", "sink", "migrate")),
+    )
+    lines = [
+        f"import sys; sys.modules.update(dict.fromkeys({absent!r}))",
+        *(f"import thumbstream.{m}" for m in modules),
+    ]
+    command = [sys.executable, "-c", "\n".join(lines)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_it_can_not_be_uploaded_by_accident_and_names_its_command(wheel: Path, names: set[str]) -> None:
