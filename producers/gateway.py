@@ -123,7 +123,7 @@ class Ingest:
         if refused is not None:
             raise ProblemError(refused)
         body = await bodies.read(receive, self._memory, mine, self._body_seconds)
-        return bodies.parse(body, lines=content_type in NDJSON)
+        return bodies.parse(body, lines=content_type in NDJSON) if dialect.reads_body else Body(())
 
     async def _publish(self, dialect: Dialect, results: Sequence[Result]) -> bool:
         """True when every event among the results is durable. Counts what is accepted and what is refused."""

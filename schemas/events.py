@@ -192,7 +192,11 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """Something refused after it was accepted by a topic, with its reason word and its original bytes."""
+    """Something refused after it was accepted by a topic, with its reason word and its original bytes.
+
+    `handled` is None while the letter is open, else what became of it: `replayed` or `dropped`. The record that says so
+    has the letter's id and no original, so that content is not kept longer than the refused record itself.
+    """
 
     letter_id: str
     stage: str
@@ -206,6 +210,7 @@ class DeadLetter:
     key: bytes | None
     original: bytes | None
     headers: Mapping[str, bytes] = field(default_factory=dict)
+    handled: str | None = None
 
 
 Record = FeedbackEvent | ResolvedFeedback | MinuteCount | Progress | Alert | DeadLetter

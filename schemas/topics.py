@@ -41,7 +41,7 @@ class Topics:
         self._put(
             "events", "events", "tenant|request", events, _kept(30 * _DAY, largest=LARGEST_EVENT, append_time=True)
         )
-        self._put("latest", "latest", "tenant|request", events, {**_COMPACTED, "segment.ms": str(12 * _HOUR)})
+        self._put("latest", "latest", "tenant|request", events, {**_COMPACTED, **_REPLACED_WITHIN})
         self._put("minutes", "minutes", "tenant|rollup|group", minutes, _kept(8 * _DAY, append_time=True))
         self._put("alerts", "high-negative-rate", "fingerprint", minutes, _COMPACTED)
         self._put("dead_letters", "dead-letters", "letter id", 1, _kept(30 * _DAY))
@@ -54,7 +54,12 @@ class Topics:
 
 
 def _kept(milliseconds: int, *, largest: int = LARGEST_MESSAGE, append_time: bool = False) -> dict[str, str]:
-    config = {"cleanup.policy": "delete", "retention.ms": str(milliseconds), "max.message.bytes": str(largest)}
+    config = {
+        "cleanup.policy": "delete",
+        "retention.ms": str(milliseconds),
+        "segment.ms": str(_DAY),  # segments go as a whole: Kafka's own week would come on top of the retention
+        "max.message.bytes": str(largest),
+    }
     return {**config, "message.timestamp.type": "LogAppendTime"} if append_time else config
 
 
@@ -63,6 +68,19 @@ _COMPACTED = {
     "min.compaction.lag.ms": str(_DAY),  # a zombie's older record is still beside the newer one when an owner re-reads
     "max.message.bytes": str(LARGEST_MESSAGE),
 }
+# Compaction alone waits until half of a partition is outdated: what an erasure replaced could stay for ever.
+_REPLACED_WITHIN = {"segment.ms": str(12 * _HOUR), "max.compaction.lag.ms": str(36 * _HOUR)}
+
+
+def gone_after(topic: Topic) -> int:
+    """Milliseconds after which a record that is replaced (compacted topics) or just old (others) is off the disk.
+
+    Holds where the topic has these settings. KeyError for a compacted topic that promises no such time.
+    """
+    config = topic.config
+    if config["cleanup.policy"] == "compact":
+        return int(config["max.compaction.lag.ms"])
+    return int(config["retention.ms"]) + int(config["segment.ms"])
 
 
 def escape(text: str) -> str:

@@ -82,15 +82,20 @@ class ClickHouseWriter:
         with _translated():
             return {int(part): int(version) for part, version in self._connected().query(query).result_rows}
 
-    def purge_erased(self) -> None:
-        """Start to delete events and rows of erased requests, where there are any."""
+    def purge_erased(self, *, wait: bool = False) -> None:
+        """Start to delete events and rows of erased requests, where there are any; with `wait`, until that is done.
+
+        Parts are written anew without them: a lightweight delete would only hide them until some merge comes by. The
+        old parts leave the disk some minutes later (`old_parts_lifetime`, 8 minutes by default).
+        """
         database = self._address.database
         erased = f"(tenant_id, request_id) IN (SELECT tenant_id, request_id FROM {database}.{ERASED.name})"  # noqa: S608
+        settings = {"mutations_sync": 2 if wait else 0}
         with _translated():
             for table in (EVENTS, LATEST):
-                left = f"FROM {database}.{table.name} WHERE {erased}"
-                if self._connected().query(f"SELECT 1 {left} LIMIT 1").result_rows:
-                    self._connected().command(f"DELETE {left}", settings={"lightweight_deletes_sync": 0})
+                name = f"{database}.{table.name}"
+                if self._connected().query(f"SELECT 1 FROM {name} WHERE {erased} LIMIT 1").result_rows:  # noqa: S608
+                    self._connected().command(f"ALTER TABLE {name} DELETE WHERE {erased}", settings=settings)
 
     def close(self) -> None:
         """Close the connections."""

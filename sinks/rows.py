@@ -66,7 +66,8 @@ ALERTS = _table(
 )
 DEAD_LETTERS = _table(
     "feedback_dead_letters",
-    "letter_id tenant_id stage reason message source_topic source_partition source_offset failed_at original",
+    "letter_id tenant_id stage reason message source_topic source_partition source_offset failed_at original"
+    " handled",
 )
 TABLES = (EVENTS, LATEST, ERASED, MINUTES, ALERTS, DEAD_LETTERS)
 
@@ -193,4 +194,5 @@ def dead_letter_row(letter: DeadLetter) -> Row:
     return (
         letter.letter_id, letter.tenant_id or "", letter.stage, letter.reason, letter.message,
         letter.topic or "", letter.partition, letter.offset, letter.failed_at, letter.original or b"",
+        letter.handled or "",
     )  # fmt: skip

@@ -8,27 +8,15 @@ from typing import Any
 
 import click
 
-from thumbstream import settings as settings_module
-from thumbstream.settings import Settings, SettingsError
-
-_FILE = click.Path(path_type=Path, dir_okay=False)
-_DIRECTORY = click.Path(path_type=Path, file_okay=False)
-_READY = click.option("--ready-file", type=_FILE, help="The ready file of `thumbstream up`; tells address and key.")
-_URL = click.option("--url", help="Gateway address, as http://127.0.0.1:8080.")
-_KEY = click.option("--api-key", envvar="THUMBSTREAM_API_KEY", help="Secret of an API key.")
-
-
-def _settings() -> Settings:
-    try:
-        return settings_module.load()
-    except SettingsError as error:
-        raise click.ClickException(str(error)) from error
+from thumbstream.cli_dead_letters import dead_letters
+from thumbstream.options import DIRECTORY, FILE, KEY, READY, URL, YES, load_settings
+from thumbstream.settings import Settings
 
 
 def _start(role: str) -> Settings:
     from thumbstream.telemetry import announce, configure_logging
 
-    settings = _settings()
+    settings = load_settings()
     configure_logging(role, level=settings.log_level)
     announce(settings.describe())
     return settings
@@ -44,9 +32,9 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--data-dir", type=_DIRECTORY, help="Where data stays between starts. Default: .thumbstream")
+@click.option("--data-dir", type=DIRECTORY, help="Where data stays between starts. Default: .thumbstream")
 @click.option("--brokers", type=click.Choice(["1", "3"]), default="1", show_default=True, help="Kafka brokers.")
-@_READY
+@READY
 @click.option(
     "--ports", type=click.Choice(["fixed", "auto"]), default="fixed", show_default=True, help="auto: any free."
 )
@@ -57,7 +45,7 @@ def up(data_dir: Path | None, brokers: str, ready_file: Path | None, ports: str)
     """
     from thumbstream.commands.up import run
 
-    settings = _settings()
+    settings = load_settings()
     sys.exit(run(settings, (data_dir or settings.data_dir).absolute(), int(brokers), ready_file, auto=ports == "auto"))
 
 
@@ -113,7 +101,7 @@ def topics_create() -> None:
 
     from thumbstream import topic_admin
 
-    settings = _settings()
+    settings = load_settings()
     admin = topic_admin.client(settings.kafka_bootstrap_servers, settings.kafka)
     try:
         made = topic_admin.create(admin, settings.topics, settings.replication)
@@ -132,7 +120,7 @@ def topics_check() -> None:
 
     from thumbstream import topic_admin
 
-    settings = _settings()
+    settings = load_settings()
     admin = topic_admin.client(settings.kafka_bootstrap_servers, settings.kafka)
     try:
         wrong = topic_admin.problems(admin, settings.topics)
@@ -156,7 +144,7 @@ def migrate() -> None:
     from thumbstream.commands.migrate import run
 
     try:
-        done = run(_settings())
+        done = run(load_settings())
     except (ClickHouseError, MigrationError) as error:
         raise click.ClickException(f"ClickHouse: {error}") from error
     click.echo("applied: " + (", ".join(done) or "nothing, the database is up to date"))
@@ -174,7 +162,7 @@ def keys() -> None:
 @click.option("--tenant", required=True, help="Whose feedback the key may send or read.")
 @click.option("--rights", default="ingest", show_default=True, help="Comma-separated: ingest, query, tokens, admin.")
 @click.option("--origin", "origins", multiple=True, help="A browser origin that may use the key; repeatable.")
-@click.option("--file", "file", type=_FILE, help="Keys file. Default: THUMBSTREAM_KEYS_FILE.")
+@click.option("--file", "file", type=FILE, help="Keys file. Default: THUMBSTREAM_KEYS_FILE.")
 def keys_create(tenant: str, rights: str, origins: tuple[str, ...], file: Path | None) -> None:
     """Add a key to the keys file and print its secret, once: only a hash is kept.
 
@@ -182,7 +170,7 @@ def keys_create(tenant: str, rights: str, origins: tuple[str, ...], file: Path |
     """
     from producers.keys import KeysError, create_key
 
-    path = file or _settings().keys_file
+    path = file or load_settings().keys_file
     if path is None:
         raise click.UsageError("name the keys file: --file, or THUMBSTREAM_KEYS_FILE")
     try:
@@ -192,6 +180,9 @@ def keys_create(tenant: str, rights: str, origins: tuple[str, ...], file: Path |
     click.echo(secret)
 
 
+main.add_command(dead_letters)
+
+
 @main.command()
 @click.option("--request-id", required=True, help="The answer that is judged.")
 @click.option("--rating", type=click.Choice(["up", "down"]), help="Thumb up or down.")
@@ -199,9 +190,9 @@ def keys_create(tenant: str, rights: str, origins: tuple[str, ...], file: Path |
 @click.option("--user-id", help="Who judged.")
 @click.option("--metadata", "metadata", multiple=True, metavar="KEY=VALUE", help="Repeatable; as model=gpt-x.")
 @click.option("--retract", is_flag=True, help="Take the standing vote back.")
-@_READY
-@_URL
-@_KEY
+@READY
+@URL
+@KEY
 def send(**options: Any) -> None:
     """Send one event to the gateway and print its reply.
 
@@ -220,10 +211,10 @@ def send(**options: Any) -> None:
 @click.option("--rest-as-metadata", is_flag=True, help="Columns that map to nothing become metadata.")
 @click.option("--keep-times/--now", "keep_times", default=True, help="Keep the file's times (default), or send as now.")
 @click.option("--batch", default=1000, show_default=True, type=click.IntRange(1, 1000), help="Events per request.")
-@click.option("--rejects", type=_FILE, help="Write refused records here, one JSON object a line.")
-@_READY
-@_URL
-@_KEY
+@click.option("--rejects", type=FILE, help="Write refused records here, one JSON object a line.")
+@READY
+@URL
+@KEY
 def load(**options: Any) -> None:
     """Load a file of events: .jsonl, .ndjson or .csv, each also .gz; - is standard input.
 
@@ -242,9 +233,9 @@ def load(**options: Any) -> None:
 @click.option("--rate", default=20.0, show_default=True, help="Events per second.")
 @click.option("--incident", default="", metavar="MODEL", help="A model whose answers turn bad half-way through.")
 @click.option("--seed", default=1, show_default=True, help="Same seed, same traffic.")
-@_READY
-@_URL
-@_KEY
+@READY
+@URL
+@KEY
 def simulate(**options: Any) -> None:
     """Send made-up traffic: votes, re-votes, late and duplicate events, and an incident in one model.
 
@@ -256,9 +247,30 @@ def simulate(**options: Any) -> None:
 
 
 @main.command()
+@click.option("--request", "request_id", help="Erase this request.")
+@click.option("--user", "user_id", help="Erase every request that this user has said something about.")
+@click.option("--tenant", help="The key's tenant. Needed where neither ready file nor keys file tells it.")
+@click.option("--now", is_flag=True, help="Take content off ClickHouse's disk now, not with the daily run.")
+@YES
+@READY
+@URL
+@KEY
+def erase(**options: Any) -> None:
+    """Erase requests for good, and say what is gone and what goes when. Needs a key with the right admin.
+
+    Nothing that comes later, or late, brings an erased request back.
+
+    Example: thumbstream erase --user u-17 --now --ready-file ready.json
+    """
+    from thumbstream.commands.erase import run
+
+    sys.exit(run(load_settings(), **options))
+
+
+@main.command()
 @click.argument("query")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a row instead of a table.")
-@_READY
+@READY
 def sql(query: str, as_json: bool, ready_file: Path | None) -> None:
     """Ask ClickHouse as an analyst and print the answer as a table.
 
@@ -266,14 +278,14 @@ def sql(query: str, as_json: bool, ready_file: Path | None) -> None:
     """
     from thumbstream.commands.sql import run
 
-    run(_settings(), query, ready_file, as_json=as_json)
+    run(load_settings(), query, ready_file, as_json=as_json)
 
 
 @main.command()
 @click.option("--since", metavar="WHEN", help="Only events appended since: a time as 2026-05-01T00:00Z, or 6h, 2d.")
 @click.option("--wait", default=30.0, show_default=True, help="Seconds to wait for worker and sink to catch up.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
-@_READY
+@READY
 def audit(since: str | None, wait: float, as_json: bool, ready_file: Path | None) -> None:
     """Check that the books balance: every event that was accepted is stored, refused or parked, and counts are right.
 
@@ -283,11 +295,11 @@ def audit(since: str | None, wait: float, as_json: bool, ready_file: Path | None
     """
     from thumbstream.commands.audit import run
 
-    sys.exit(run(_settings(), since, wait, ready_file, as_json=as_json))
+    sys.exit(run(load_settings(), since, wait, ready_file, as_json=as_json))
 
 
 @main.command()
-@click.option("--data-dir", type=_DIRECTORY, help="Where the demo's data goes; emptied at start.")
+@click.option("--data-dir", type=DIRECTORY, help="Where the demo's data goes; emptied at start.")
 @click.option("--exit", "leave", is_flag=True, envvar="DEMO_EXIT", help="End after the last check instead of staying.")
 def demo(data_dir: Path | None, leave: bool) -> None:
     """Show the whole product: start it, send traffic with an incident, see the alert, ask SQL.
@@ -296,4 +308,4 @@ def demo(data_dir: Path | None, leave: bool) -> None:
     """
     from thumbstream.commands.demo import run
 
-    sys.exit(run((data_dir or _settings().data_dir / "demo").absolute(), leave=leave))
+    sys.exit(run((data_dir or load_settings().data_dir / "demo").absolute(), leave=leave))

@@ -111,6 +111,7 @@ class Dialect:
 
     `secret` finds the API key in the headers; `results` makes one event or refusal per item; `reply` answers when all
     events among the results are durable; `trouble` answers when the whole request failed and nothing is promised.
+    `reads_body` is False where the path says it all: the body is taken in, and means nothing.
     """
 
     name: str
@@ -119,6 +120,7 @@ class Dialect:
     reply: Callable[[Call, Sequence[Result]], Reply]
     trouble: Callable[[Problem], Reply]
     refuse_type: Callable[[str], Problem | None] = _any_type
+    reads_body: bool = True
 
 
 def bearer(headers: Mapping[str, str], name: str = "authorization") -> str | None:

@@ -1,4 +1,7 @@
-"""Our own dialect: `POST /v1/events` with an object, an array or NDJSON; partial success, always one reply shape."""
+"""Our own dialect: `POST /v1/events` with an object, an array or NDJSON; partial success, always one reply shape.
+
+`DELETE /v1/requests/{request_id}` is the same as an event of kind erase, and so needs the right admin.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,11 @@ def refuse_type(content_type: str) -> Problem | None:
 def results(call: Call) -> list[Result]:
     """One event or refusal per item, in order."""
     return [item.refusal or call.event(item.value, item.original) for item in call.body.items]
+
+
+def erasure(call: Call) -> list[Result]:
+    """The erase event of the request that the path names."""
+    return [call.event({"request_id": call.path["request_id"], "kind": "erase"}, None)]
 
 
 def reply(call: Call, outcome: Sequence[Result]) -> Reply:
@@ -55,3 +63,4 @@ def _document(accepted: int, rejected: int, ids: list[str | None], errors: list[
 
 
 NATIVE = Dialect("native", bearer, results, reply, trouble, refuse_type)
+ERASURE = Dialect("native", bearer, erasure, reply, trouble, reads_body=False)

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 from producers.dialects.exchange import Body, Dialect, Problem
 from producers.dialects.helicone import HELICONE
-from producers.dialects.native import NATIVE
+from producers.dialects.native import ERASURE, NATIVE
 
 Headers = Mapping[str, str]
 
@@ -46,6 +46,7 @@ class Route:
 
 ROUTES: tuple[Route, ...] = (
     Route("POST", "/v1/events", NATIVE),
+    Route("DELETE", "/v1/requests/{request_id}", ERASURE),
     Route("POST", "/v1/request/{request_id}/feedback", HELICONE),
 )
 
