@@ -1,5 +1,6 @@
 """Kafka to ClickHouse with nothing replaced: what is published can be asked for in the views."""
 
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -37,6 +38,7 @@ def _alert(status: str, sequence: int) -> Alert:
 
 
 def test_every_kind_of_record_arrives_in_its_view(place: Bench) -> None:
+    now = time.time_ns() // 1_000_000  # the table keeps letters for 30 days
     with sink(place.options):
         place.publish(
             event("r1", 1, comment="héllo", metadata={"model": '"m1"', "gone": None, "deep": '{"a": 1}'}),
@@ -46,7 +48,7 @@ def test_every_kind_of_record_arrives_in_its_view(place: Bench) -> None:
             Progress(1000, 2, 5, NOON),
             _alert("firing", 1),
             _alert("resolved", 2),
-            DeadLetter("x-0-1", "resolve", "undecodable", "no", None, "x", 0, 1, NOON, b"k", b"\xff\x00"),
+            DeadLetter("x-0-1", "resolve", "undecodable", "no", None, "x", 0, 1, now, b"k", b"\xff\x00"),
         )
         wait_until(lambda: place.query("SELECT 1 FROM {t}.feedback_dead_letters"), 20, "the dead letter is stored")
         wait_until(lambda: place.query("SELECT 1 FROM {v}.alert_history WHERE sequence = 2"), 20, "the alert is stored")
