@@ -69,7 +69,7 @@ class Auditor:
         rows = self._records.rows(partition)
         rows.judge(events, cells)
         epoch, where = self._scope.epoch, events.where
-        rows.judge_end(version_of(epoch, self._books.ends(where.topic)[partition]))
+        rows.judge_end(version_of(epoch, self._books.bounds_of(where.topic, partition)[1]))
         first, end = version_of(epoch, where.start), version_of(epoch, where.end)
         for version in self._store.events(source_partition_of(epoch, partition), first, end):
             events.stored(version - version_of(epoch, 0))

@@ -35,7 +35,11 @@ def await_sink(books: TopicBooks, topics: Topics, seconds: float) -> None:
 def lags(books: TopicBooks, topics: Topics) -> dict[str, int]:
     """How many offsets each stage has still to commit."""
     read = {RESOLVE: [topics.events], WATCH: [topics.minutes], SINK: list(topics)}
-    return {role: sum(sum(_left(books, role, topic.name).values()) for topic in read[role]) for role in read}
+    ends = {topic.name: books.ends(topic.name) for topic in topics}
+    left = {
+        role: [_left(books, role, topic.name, ends[topic.name]) for topic in listed] for role, listed in read.items()
+    }
+    return {role: sum(sum(counts.values()) for counts in listed) for role, listed in left.items()}
 
 
 def _await(books: TopicBooks, role: str, topic: str, ends: Mapping[int, int], deadline: float) -> None:
@@ -46,9 +50,11 @@ def _await(books: TopicBooks, role: str, topic: str, ends: Mapping[int, int], de
         time.sleep(_POLL_SECONDS)
 
 
-def _left(books: TopicBooks, role: str, topic: str, ends: Mapping[int, int] | None = None) -> dict[int, int]:
-    """Partition -> how many offsets before `ends` (default: the present ones) `role` has not committed."""
-    done, bounds = books.committed(role, topic), books.bounds(topic)
-    goals = {partition: high for partition, (_, high) in bounds.items()} if ends is None else ends
-    left = {partition: goal - max(done[partition], bounds[partition][0]) for partition, goal in goals.items()}
+def _left(books: TopicBooks, role: str, topic: str, ends: Mapping[int, int]) -> dict[int, int]:
+    """Partition -> how many offsets before `ends` `role` has not committed. What retention took needs no reading."""
+    done = books.committed(role, topic)
+    left = {partition: end - done[partition] for partition, end in ends.items() if done[partition] < end}
+    if left:
+        bounds = books.bounds(topic)
+        left = {partition: min(count, ends[partition] - bounds[partition][0]) for partition, count in left.items()}
     return {partition: count for partition, count in left.items() if count > 0}

@@ -35,6 +35,7 @@ class Records:
     letters: Letters = field(default_factory=Letters)
     filed: dict[str, tuple[str, int]] = field(default_factory=dict)
     last_mark: int = 0
+    _begins: dict[str, dict[int, int]] = field(default_factory=dict)
 
     def read_letters(self) -> None:
         """All dead letters of the topic."""
@@ -102,13 +103,19 @@ class Records:
         name = self.scope.topics.latest.name
         cut = version_of(self.scope.epoch, self.findings.cut[partition])
         book = RowBook(partition, cut, self.scope.epoch, self.codec, self.findings.ledger)
-        low, high = self.books.bounds(name)[partition]
+        low, high = self.books.bounds_of(name, partition)
         for message in self.books.read(name, partition, low, high):
             value = _bytes(message.value())
             book.take(_bytes(message.key()) or b"", value, parked=self._is_parked(name, message))
         return book
 
     def _starts(self, topic: str) -> dict[int, int]:
+        """Where reading begins, settled once."""
+        if topic not in self._begins:
+            self._begins[topic] = self._first_offsets(topic)
+        return self._begins[topic]
+
+    def _first_offsets(self, topic: str) -> dict[int, int]:
         lows = {partition: low for partition, (low, _) in self.books.bounds(topic).items()}
         if self.scope.since is None:
             return lows

@@ -21,6 +21,7 @@ _TAKEN_BACK = ("vote", "comment", "correction", "reasons", "flagged")
 _MOST_AHEAD = 64  # remembered clocks that ran ahead: part of what a row promises
 _DIMENSION = 256  # characters
 _VOTE = Vote.__slots__
+_json = json.JSONEncoder(sort_keys=True).encode  # a total order over values is all that is needed
 
 
 @dataclass(slots=True)
@@ -125,10 +126,6 @@ def _vote_said(event: FeedbackEvent, polarity: int) -> str:
     return _json({**said, "polarity": polarity, "weight": weight})
 
 
-def _json(value: Any) -> str:
-    return json.dumps(value, sort_keys=True)
-
-
 def registers_of(row: ResolvedFeedback) -> dict[str, Register]:
     """The registers that a published row holds."""
     return {
@@ -154,7 +151,7 @@ def disagreement(state: State, row: ResolvedFeedback, version: int) -> str | Non
         return f"register {wrong[0]}"
     if row.first_seen != state.first_seen:
         return "first_seen"
-    return "clamped" if dict(row.clamped) != state.ahead else contradiction(row)
+    return "clamped" if dict(row.clamped) != state.ahead else _contradiction(row, held)
 
 
 def loss(state: State, row: ResolvedFeedback) -> str | None:
@@ -168,12 +165,12 @@ def loss(state: State, row: ResolvedFeedback) -> str | None:
         forgiven = register[1] in row.clamped  # its effective time was fixed before the part began
         if not forgiven and held.get(name, (-1, "", "")) < register:
             return f"register {name}"
-    return contradiction(row)
+    return _contradiction(row, held)
 
 
-def contradiction(row: ResolvedFeedback) -> str | None:
+def _contradiction(row: ResolvedFeedback, held: Mapping[str, Register]) -> str | None:
     """What of a row does not follow from its own registers."""
-    time, _, vote = registers_of(row).get("vote", (0, "", NULL))
+    time, _, vote = held.get("vote", (0, "", NULL))
     if row.vote_time != (None if vote == NULL else time):
         return "vote_time"
     return next((name for name in PROMOTED if getattr(row, name) != _dimension(row.metadata, name)), None)

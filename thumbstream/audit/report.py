@@ -46,7 +46,7 @@ def lines(findings: Findings, seconds: float) -> Iterator[str]:
     yield f"offsets without a record: {sum(findings.gaps.values()):,}"
     yield f"lag: {_counts(findings.lag)}; {_freshness(findings)}"
     yield from map(_line, ledger.differences)
-    outcome = "the books balance" if ledger.balanced else f"{len(ledger.differences)} differences"
+    outcome = "the books balance" if ledger.balanced else f"kinds of difference: {len(ledger.differences)}"
     yield f"{outcome} ({seconds:.1f} s)"
 
 

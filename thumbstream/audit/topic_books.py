@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing
 from types import TracebackType
 from typing import Any
 
@@ -33,20 +32,24 @@ class TopicBooks:
             "log_level": 2,
         }
         self._group = group
+        self._groups: dict[str, Consumer] = {}  # by role; never subscribed, only asked what their group has committed
+        self._partitions: dict[str, list[int]] = {}
         self._consumer = Consumer({**self._settings, "group.id": f"{group}-audit"})
 
     def __enter__(self) -> TopicBooks:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._consumer.close()
+        for consumer in (self._consumer, *self._groups.values()):
+            consumer.close()
 
     def bounds(self, topic: str) -> Bounds:
         """What each partition holds at this moment."""
-        return {
-            place.partition: self._consumer.get_watermark_offsets(place, timeout=_SECONDS)
-            for place in self._places(topic)
-        }
+        return {place.partition: self.bounds_of(topic, place.partition) for place in self._places(topic)}
+
+    def bounds_of(self, topic: str, partition: int) -> tuple[int, int]:
+        """What one partition holds at this moment."""
+        return self._consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_SECONDS)
 
     def ends(self, topic: str) -> dict[int, int]:
         """Partition -> the offset after the last."""
@@ -81,8 +84,9 @@ class TopicBooks:
 
     def committed(self, role: str, topic: str) -> dict[int, int]:
         """Partition -> what the group of `role` has committed; 0 where nothing was."""
-        with closing(Consumer({**self._settings, "group.id": f"{self._group}-{role}"})) as consumer:
-            found = consumer.committed(self._places(topic), timeout=_SECONDS)
+        if role not in self._groups:
+            self._groups[role] = Consumer({**self._settings, "group.id": f"{self._group}-{role}"})
+        found = self._groups[role].committed(self._places(topic), timeout=_SECONDS)
         return {place.partition: max(place.offset, 0) for place in found}
 
     def read(self, topic: str, partition: int, start: int, end: int) -> Iterator[Message]:
@@ -108,7 +112,9 @@ class TopicBooks:
                 yield message
 
     def _places(self, topic: str) -> list[TopicPartition]:
-        described = self._consumer.list_topics(topic, timeout=_SECONDS).topics[topic]
-        if described.error is not None:
-            raise KafkaException(described.error)
-        return [TopicPartition(topic, number) for number in sorted(described.partitions or {})]
+        if topic not in self._partitions:
+            described = self._consumer.list_topics(topic, timeout=_SECONDS).topics[topic]
+            if described.error is not None:
+                raise KafkaException(described.error)
+            self._partitions[topic] = sorted(described.partitions or {})
+        return [TopicPartition(topic, number) for number in self._partitions[topic]]
