@@ -74,17 +74,13 @@ class Handle:
             result.close()
 
     def insert(self, sql: bytes, input_format: str, chunks: Iterable[bytes], counts: Counts) -> None:
-        """Execute an INSERT whose rows are `chunks`; nothing is stored if they fail before their end."""
-        inserter = _guarded(self._connection.send_insert, sql, input_format)
-        try:
-            for chunk in chunks:
-                if chunk:
-                    _guarded(inserter.append, chunk)
-            done = _guarded(inserter.finish)
-        finally:
-            inserter.close()
-        counts.read_rows = counts.written_rows = done.rows_written
-        counts.read_bytes = counts.written_bytes = done.bytes_written
+        """Execute an INSERT whose rows are `chunks`; nothing is stored if they fail before their end.
+
+        All rows go in as one statement: chDB's inserter, which takes them piece by piece, reports success when the
+        part cannot be written (a full disk, for one), and the rows are gone.
+        """
+        rows = b"".join(chunks)
+        self.run(b"%b FORMAT %b\n%b" % (sql, input_format.encode(), rows), counts=counts)
 
     def set(self, settings: Mapping[str, str]) -> None:
         """SET all of them in one statement."""
