@@ -24,10 +24,10 @@ def audit(up: Running, *options: str) -> tuple[int, dict[str, Any]]:
 
 def test_the_books_of_the_product_balance(up: Running, unique: Callable[[str], str]) -> None:
     tenant = unique("audited")
-    events: list[dict[str, object]] = [{"request_id": f"r{number % 40}", "rating": number % 3 == 0} for number in range(60)]
-    events += [{"request_id": "r1", "kind": "retract"}, {"request_id": "r2", "kind": "erase"}]
+    votes = [{"request_id": f"r{number % 40}", "rating": number % 3 == 0} for number in range(60)]
+    last = [{"request_id": "r1", "kind": "retract"}, {"request_id": "r2", "kind": "erase"}]
     headers = {"Authorization": f"Bearer {up.key(tenant)}"}
-    reply = httpx.post(up.ready["gateway_url"] + "/v1/events", json=events, headers=headers, timeout=30)
+    reply = httpx.post(up.ready["gateway_url"] + "/v1/events", json=[*votes, *last], headers=headers, timeout=30)
     assert reply.json()["accepted"] == 62
     code, document = audit(up, "--wait", "120", "--since", "1h")
     assert (code, document.get("differences")) == (0, []), document
