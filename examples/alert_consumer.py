@@ -1,4 +1,4 @@
-"""Prints alerts as they arrive: python examples/alert_consumer.py BOOTSTRAP [SCHEMA]."""
+"""Prints alerts as they arrive, one JSON object a line: python examples/alert_consumer.py BOOTSTRAP [SCHEMA]."""
 
 import io
 import json
@@ -17,5 +17,4 @@ while True:
     message = consumer.poll(1.0)
     if message is not None and message.error() is None:
         alert = fastavro.schemaless_reader(io.BytesIO(message.value()[5:]), schema)  # 5 bytes of framing come first
-        where, evidence = alert["group"] or alert["tenant_id"], f"{alert['negative']} of {alert['total']} negative"
-        print(alert["status"], alert["monitor"], where, evidence, f"in {alert['window_minutes']} minutes", flush=True)
+        print(json.dumps(alert), flush=True)

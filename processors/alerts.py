@@ -13,7 +13,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TypedDict
+from urllib.parse import quote
 
 from processors.minutes import Group, rollup_name, rollup_of
 from processors.monitors import Monitor
@@ -203,6 +205,19 @@ class Engine:
             "lower_bound": wilson_low(seen.negative, seen.total, monitor.z),
             "top_user_share": top / seen.negative if with_user and seen.negative else None,
         }
+
+
+def cloud_event(alert: Alert) -> dict[str, str]:
+    """CloudEvents 1.0 attributes of a transition, as headers of Kafka's binary mode."""
+    return {
+        "ce_specversion": "1.0",
+        "ce_id": alert.alert_id,
+        "ce_source": f"/thumbstream/watch/{quote(alert.tenant_id, safe='')}",
+        "ce_type": f"thumbstream.alert.{alert.status}",
+        "ce_subject": alert.fingerprint,
+        "ce_time": datetime.fromtimestamp(alert.evaluated_at / 1000, UTC).isoformat().replace("+00:00", "Z"),
+        "content-type": "application/avro",
+    }
 
 
 def wilson_low(negative: int, total: int, z: float) -> float:

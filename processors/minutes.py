@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from schemas.events import MISSING, MinuteCount, ResolvedFeedback
 
@@ -26,8 +27,7 @@ class Grain:
 REAL_TIME = Grain()
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(NamedTuple):
     """One value of a rollup: what is counted and watched together."""
 
     tenant_id: str
@@ -35,8 +35,7 @@ class Group:
     values: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Contribution:
+class Contribution(NamedTuple):
     """What one row adds to the minute `minute` (epoch ms of its begin) of each of `groups`."""
 
     minute: int

@@ -56,6 +56,18 @@ class Outputs:
             waiting = [record for record in waiting if self._must_wait(record.pop("_error", None), topic)]
             self._producer.poll(0.05)
 
+    def send_one(self, topic: str, record: Keyed, partition: int, headers: Mapping[str, str]) -> None:
+        """Queue one record with headers. For what is rare: batches take none."""
+        key, value = record
+        pairs: dict[str, str | bytes | None] = dict(headers)
+        while True:
+            try:
+                self._producer.produce(topic, value, key, partition, headers=pairs)
+            except BufferError:
+                self._producer.poll(0.05)
+            else:
+                return
+
     @staticmethod
     def _must_wait(error: KafkaError | None, topic: str) -> bool:
         """Whether a record found no room. Any other error would come again for ever."""

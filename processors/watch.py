@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 from faust.types import TP
 
-from processors.alerts import Engine
+from processors.alerts import Engine, cloud_event
 from processors.outputs import Keyed, Outputs
 from processors.replay import Replay, heard
 from processors.tables import Rows, Superseded, VersionedTable
@@ -136,7 +136,8 @@ class Watcher:
         if self._checkpoint is not None:
             await self._checkpoint("before alerts")
         for step in steps:
-            self.outputs.send(self.topics.alerts.name, step.encoded, step.tp.partition)
+            for alert, record in zip(step.made, step.encoded, strict=True):
+                self.outputs.send_one(self.topics.alerts.name, record, step.tp.partition, cloud_event(alert))
         if any(step.encoded for step in steps):
             await self.outputs.barrier()
         if self._checkpoint is not None:

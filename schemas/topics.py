@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -128,10 +129,9 @@ def murmur2(data: bytes) -> int:
     length, mixer, mask = len(data), 0x5BD1E995, 0xFFFFFFFF
     state = 0x9747B28C ^ length
     whole = length & ~3
-    for at in range(0, whole, 4):
-        word = int.from_bytes(data[at : at + 4], "little") * mixer & mask
-        word = (word ^ word >> 24) * mixer & mask
-        state = (state * mixer & mask) ^ word
+    for word in struct.unpack_from(f"<{whole // 4}I", data):
+        mixed = word * mixer & mask
+        state = (state * mixer & mask) ^ ((mixed ^ mixed >> 24) * mixer & mask)
     if whole < length:
         state = (state ^ int.from_bytes(data[whole:], "little")) * mixer & mask
     state = (state ^ state >> 13) * mixer & mask

@@ -11,7 +11,9 @@ from typing import Any
 
 import httpx
 import pytest
+from confluent_kafka import TopicPartition
 
+from processors.reading import read, reader
 from tests.polling import wait_until
 from tests.system.conftest import Running
 
@@ -24,15 +26,16 @@ ALERT_SECONDS = 120  # the minute must end first, and a busy machine is slow
 def alerts(up: Running) -> Iterator[list[dict[str, Any]]]:
     """What the example consumer prints, as it arrives."""
     ready, seen = up.ready, []
-    command = [sys.executable, str(CONSUMER), ready["kafka_bootstrap"], ready["topics"]["alerts"]]
+    command = [sys.executable, str(CONSUMER), ready["kafka_bootstrap"]]
     consumer = Popen(command, stdout=PIPE, text=True)
     assert consumer.stdout is not None
-    reader = Thread(target=lambda: seen.extend(map(json.loads, consumer.stdout or ())), daemon=True)
-    reader.start()
+    printer = Thread(target=lambda: seen.extend(map(json.loads, consumer.stdout or ())), daemon=True)
+    printer.start()
     yield seen
     consumer.terminate()
     consumer.wait(10)
-    reader.join(10)
+    printer.join(10)
+    consumer.stdout.close()
 
 
 def test_an_incident_in_one_model_fires_for_that_model(
@@ -65,3 +68,21 @@ def test_an_incident_in_one_model_fires_for_that_model(
     query = "SELECT alert_id, negative, total FROM alerts_open WHERE tenant_id = {tenant:String} AND rollup = 'model'"
     stored = wait_until(lambda: up.rows(query, tenant=tenant), 60, "the alert is in alerts_open")
     assert stored == [(alert["alert_id"], 30, 60)]
+    headers = headers_of(up, alert["fingerprint"])
+    assert (headers["ce_id"], headers["ce_type"]) == (alert["alert_id"].encode(), b"thumbstream.alert.firing")
+
+
+def headers_of(up: Running, fingerprint: str) -> dict[str, Any]:
+    """Headers of the first record of an alert."""
+    ready = up.ready
+    consumer = reader(ready["kafka_bootstrap"], {})
+    try:
+        topic = ready["topics"]["alerts"]
+        for partition in consumer.list_topics(topic, timeout=10).topics[topic].partitions:
+            end = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)[1]
+            for message in read(consumer, topic, partition, 0, end):
+                if message.key() == fingerprint.encode():
+                    return dict(message.headers() or ())
+    finally:
+        consumer.close()
+    raise AssertionError(f"no record of {fingerprint}")

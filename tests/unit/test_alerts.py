@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from processors.alerts import FIRING, RESOLVED, Engine, wilson_low
+from processors.alerts import FIRING, RESOLVED, Engine, cloud_event, wilson_low
 from processors.minutes import Group
 from processors.monitors import PRESETS, Monitor, fewest_negatives
 from schemas.events import Alert, MinuteCount, Progress
@@ -242,3 +242,12 @@ def test_wilsons_lower_bound() -> None:
     assert wilson_low(0, 10, 1.96) == pytest.approx(0.0, abs=1e-9)
     assert wilson_low(5, 10, 1.96) == pytest.approx(0.2366, abs=1e-4)
     assert wilson_low(10, 10, 1.96) == pytest.approx(0.7225, abs=1e-4)
+
+
+def test_a_transition_is_a_cloud_event() -> None:
+    alert = Story().votes(START, 10).until(START + 1).alerts[0]
+    headers = cloud_event(replace(alert, tenant_id="a/b"))
+    assert headers["ce_id"] == alert.alert_id
+    assert headers["ce_type"] == "thumbstream.alert.firing"
+    assert headers["ce_source"] == "/thumbstream/watch/a%2Fb"
+    assert headers["ce_time"] == "1970-01-01T16:41:00Z"

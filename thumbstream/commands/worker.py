@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import structlog
@@ -33,6 +35,8 @@ def options(settings: Settings) -> apps.WorkerOptions:
 
 def run(settings: Settings, role: str) -> None:
     """Run until stopped. Exits with EXIT_STOP when the topics do not have the shape that meaning needs."""
+    # Until Faust listens there is nothing in work, and a stop is a stop.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     admin = topic_admin.client(settings.kafka_bootstrap_servers, settings.kafka)
     try:
         wrong = topic_admin.problems(admin, settings.topics)
