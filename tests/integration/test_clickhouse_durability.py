@@ -68,6 +68,21 @@ def test_kill_9_loses_no_acknowledged_batch_and_leaves_none_in_part(tmp_path: Pa
     assert server.stop() == 0
 
 
+@pytest.mark.parametrize("sql", ["INSERT INTO full.t FORMAT TabSeparated", "INSERT INTO full.t VALUES"])
+def test_an_insert_that_a_full_disk_refuses_is_not_acknowledged(tmp_path: Path, sql: str) -> None:
+    server = process.start(tmp_path / "data")
+    client, row = Client(server.url, server.admin), b"(1)" if sql.endswith("VALUES") else b"1\n"
+    client.value("CREATE DATABASE full")
+    client.value("CREATE TABLE full.t (a UInt32) ENGINE = ReplacingMergeTree ORDER BY a")
+    client.value("ALTER TABLE full.t MODIFY SETTING min_free_disk_bytes_to_perform_insert = 1000000000000000")
+    answer = client.ask(sql, row)
+    assert (answer.status, answer.code) == (500, 243), answer
+    client.value("ALTER TABLE full.t RESET SETTING min_free_disk_bytes_to_perform_insert")
+    assert client.ask(sql, row).status == 200
+    assert client.value("SELECT count() FROM full.t") == "1"
+    assert server.stop() == 0
+
+
 def test_a_restart_keeps_data_and_passwords(tmp_path: Path) -> None:
     first = process.start(tmp_path / "data")
     client = Client(first.url, first.admin)
