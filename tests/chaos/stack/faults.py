@@ -16,6 +16,7 @@ from confluent_kafka import KafkaException
 from tests.chaos.stack.fleet import Fleet
 from tests.chaos.stack.plan import PREFIX, SESSION_SECONDS
 
+_BLOCK = bytes(1 << 20)
 _STAGES = ("gateway", "resolve", "watch", "sink")
 # each comes once before any comes again
 _BAG = (
@@ -236,9 +237,12 @@ class Disk:
         """Leave not a byte; False where there is no such file system, or it is full already."""
         if not self.mounted or os.path.exists(f"{self.directory}/ballast"):  # noqa: PTH110 - a path of the run's own
             return False
-        with open(f"{self.directory}/ballast", "wb") as ballast:  # noqa: PTH123 - as above
-            free = os.statvfs(self.directory)
-            os.posix_fallocate(ballast.fileno(), 0, free.f_bavail * free.f_frsize)
+        ballast = os.open(f"{self.directory}/ballast", os.O_WRONLY | os.O_CREAT)
+        try:
+            while os.write(ballast, _BLOCK):
+                pass
+        except OSError:  # full
+            os.close(ballast)
         return True
 
     def empty(self) -> None:
