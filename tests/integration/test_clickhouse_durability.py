@@ -68,6 +68,13 @@ def test_kill_9_loses_no_acknowledged_batch_and_leaves_none_in_part(tmp_path: Pa
     assert server.stop() == 0
 
 
+def test_inserts_are_refused_well_before_the_disk_is_full(tmp_path: Path) -> None:
+    server = process.start(tmp_path / "data")
+    query = "SELECT value FROM system.merge_tree_settings WHERE name = 'min_free_disk_bytes_to_perform_insert'"
+    assert int(Client(server.url, server.admin).value(query)) == 256 << 20
+    assert server.stop() == 0
+
+
 @pytest.mark.parametrize("sql", ["INSERT INTO full.t FORMAT TabSeparated", "INSERT INTO full.t VALUES"])
 def test_an_insert_that_a_full_disk_refuses_is_not_acknowledged(tmp_path: Path, sql: str) -> None:
     server = process.start(tmp_path / "data")

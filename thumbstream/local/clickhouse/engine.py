@@ -13,12 +13,16 @@ from pathlib import Path
 from thumbstream.local.clickhouse.errors import ClickHouseError
 from thumbstream.local.clickhouse.handle import Handle
 
+# chDB tells nobody when a write fails: a part that met a full disk is empty, and its insert reports success. So inserts
+# are refused (243, which the sink waits out) while there is still more room than anybody fills during one of them.
+_SPARE_BYTES = 256 << 20
 # `max_execution_time` has a floor, so that nobody can ask for "no limit".
 _CONFIG = """<clickhouse>
   <logger><level>none</level></logger>
   <timezone>UTC</timezone>
   <max_server_memory_usage>{memory}</max_server_memory_usage>
   <tmp_path>{temporary}/</tmp_path>
+  <merge_tree><min_free_disk_bytes_to_perform_insert>{spare}</min_free_disk_bytes_to_perform_insert></merge_tree>
   <user_directories><users_xml><path>{users}</path></users_xml></user_directories>
 </clickhouse>
 """
@@ -63,7 +67,7 @@ class Engine:
         users, config = control / "users.xml", control / "config.xml"
         policies = "".join(_POLICY.format(table=table) for table in _OTHERS_QUERIES)
         users.write_text(_USERS.format(seconds=max_execution_seconds, policies=policies))
-        config.write_text(_CONFIG.format(memory=memory_bytes, temporary=temporary, users=users))
+        config.write_text(_CONFIG.format(memory=memory_bytes, temporary=temporary, users=users, spare=_SPARE_BYTES))
         os.environ["TZ"], os.environ["TMPDIR"] = "UTC", str(temporary)
         time.tzset()
         import chdb  # only now, see above
