@@ -16,7 +16,7 @@ from confluent_kafka import KafkaException
 from tests.chaos.stack.fleet import Fleet
 from tests.chaos.stack.plan import PREFIX, SESSION_SECONDS
 
-_BLOCK = bytes(1 << 20)
+_LEFT = 128 << 20  # bytes
 _STAGES = ("gateway", "resolve", "watch", "sink")
 # each comes once before any comes again
 _BAG = (
@@ -222,7 +222,7 @@ class Disk:
     def mount(self) -> None:
         """Put it in place, before anything is written there."""
         os.makedirs(self.directory, mode=0o700)  # noqa: PTH103 - a folder in the run's own
-        command = ["mount", "-t", "tmpfs", "-o", "size=700m,mode=0700", "thumbstream-chaos", self.directory]
+        command = ["mount", "-t", "tmpfs", "-o", "size=1400m,mode=0700", "thumbstream-chaos", self.directory]
         try:
             self.mounted = subprocess.run(command, capture_output=True).returncode == 0
         except FileNotFoundError:
@@ -234,15 +234,15 @@ class Disk:
             subprocess.run(["umount", "--lazy", self.directory], check=True)
 
     def fill(self) -> bool:
-        """Leave not a byte; False where there is no such file system, or it is full already."""
+        """Leave less than the 256 MiB below which inserts are refused; False where it cannot be, or is so already.
+
+        Not to the last byte: chDB reports no write that fails, so a merge under way would end as an empty part.
+        """
         if not self.mounted or os.path.exists(f"{self.directory}/ballast"):  # noqa: PTH110 - a path of the run's own
             return False
-        ballast = os.open(f"{self.directory}/ballast", os.O_WRONLY | os.O_CREAT)
-        try:
-            while os.write(ballast, _BLOCK):
-                pass
-        except OSError:  # full
-            os.close(ballast)
+        free = os.statvfs(self.directory)
+        with open(f"{self.directory}/ballast", "wb") as ballast:  # noqa: PTH123 - as above
+            os.posix_fallocate(ballast.fileno(), 0, free.f_bavail * free.f_frsize - _LEFT)
         return True
 
     def empty(self) -> None:
