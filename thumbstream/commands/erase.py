@@ -32,9 +32,10 @@ _POLL_SECONDS = 0.3
 # Not only the requests that count as this user's now: others may have spoken last.
 _OF_USER = """SELECT request_id FROM {views}.vote_history WHERE tenant_id = {tenant:String} AND user_id = {user:String}
 UNION DISTINCT SELECT request_id FROM {views}.requests WHERE tenant_id = {tenant:String} AND user_id = {user:String}"""
-_ERASED = (
-    "SELECT request_id FROM {tables}.feedback_erased WHERE tenant_id = {tenant:String} AND request_id = {id:String}"
-)
+# The erasure's own event is stored after all that was said before it: from then on a purge finds everything.
+_SHOWS = """SELECT request_id FROM {tables}.feedback_events
+WHERE tenant_id = {tenant:String} AND request_id = {request:String} AND event_id = {event:String}
+AND (tenant_id, request_id) IN (SELECT tenant_id, request_id FROM {tables}.feedback_erased)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +49,13 @@ class _Store:
         """Every request that the user has said something about and that is not erased."""
         return self._ids(_OF_USER, user=user_id)
 
-    def is_erased(self, request_id: str) -> bool:
-        """True once the request is in the list that the views leave out."""
-        return bool(self._ids(_ERASED, id=request_id))
+    def shows(self, request_id: str, event_id: str) -> bool:
+        """True once the request is among those that views leave out, and the event that erased it is stored."""
+        return bool(self._ids(_SHOWS, request=request_id, event=event_id))
+
+    def check(self) -> None:
+        """ClickException when ClickHouse cannot be asked."""
+        self._ids("SELECT 1")
 
     def _ids(self, query: str, **parameters: str) -> list[str]:
         text = query.replace("{views}", self.settings.clickhouse_views)
@@ -100,10 +105,10 @@ def run(
         return 0
     if user_id is not None and not yes:
         click.confirm(f"Erase {len(ids)} requests of {store.tenant} and all that was said about them?", abort=True)
-    store.is_erased(ids[0])  # if ClickHouse cannot be asked, that is said before anything is sent
+    store.check()  # before anything is sent
     for part in (ids[:1], ids[1:]):  # the first one alone: with a wrong tenant it ends there
-        _send(gateway, part)
-        if not all(_shows(store, one) for one in part):
+        sent = _send(gateway, part)
+        if not all(_wait(store, request_id, event_id) for request_id, event_id in sent.items()):
             raise click.ClickException(
                 f"accepted, but not in ClickHouse after {_PATIENCE_SECONDS:.0f} s: do `resolve` and the sink run,"
                 f" and is this a key of tenant {store.tenant}?"
@@ -136,10 +141,11 @@ def _tenant_of_key(settings: Settings, gateway: Target, ready_file: Path | None)
     return None if key is None else key.tenant
 
 
-def _send(gateway: Target, ids: Sequence[str]) -> None:
-    """Have the gateway accept one erasure a request."""
+def _send(gateway: Target, ids: Sequence[str]) -> dict[str, str]:
+    """Have the gateway accept one erasure a request; request id -> event id."""
+    sent = {request_id: f"erase-{uuid_utils.uuid7()}" for request_id in ids}
     moment = time.time_ns() // 1_000_000
-    events = [erase_event(request_id, f"erase-{uuid_utils.uuid7()}", moment) for request_id in ids]
+    events = [erase_event(request_id, event_id, moment) for request_id, event_id in sent.items()]
     headers = {**gateway.headers, "Content-Type": "application/json"}
     for start in range(0, len(events), _BATCH):
         body = b"[" + b",".join(events[start : start + _BATCH]) + b"]"
@@ -149,6 +155,7 @@ def _send(gateway: Target, ids: Sequence[str]) -> None:
             raise click.ClickException(f"{gateway.url} does not answer: {error}") from error
         if reply.status_code != httpx.codes.OK:
             raise click.ClickException(f"refused with status {reply.status_code}: {_why(reply)}")
+    return sent
 
 
 def _why(reply: httpx.Response) -> str:
@@ -159,10 +166,10 @@ def _why(reply: httpx.Response) -> str:
         return "no reason given"
 
 
-def _shows(store: _Store, request_id: str) -> bool:
+def _wait(store: _Store, request_id: str, event_id: str) -> bool:
     """Wait until the views leave the request out; False when they do not in time."""
     deadline = time.monotonic() + _PATIENCE_SECONDS
-    while not store.is_erased(request_id):
+    while not store.shows(request_id, event_id):
         if time.monotonic() > deadline:
             return False
         time.sleep(_POLL_SECONDS)
