@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
@@ -18,6 +19,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 from schemas.topics import Topic, Topics
 
 _TIMEOUT = 15.0
+_POLL_SECONDS = 0.1
 _BINDING = ("cleanup.policy", "message.timestamp.type")
 
 
@@ -27,7 +29,10 @@ def client(bootstrap: str, options: Mapping[str, str] | None = None) -> AdminCli
 
 
 def create(admin: AdminClient, topics: Topics, replication: int) -> list[str]:
-    """Create what is missing; the names that were made. KafkaException when the broker refuses."""
+    """Create what is missing, and wait until clients can use it; the names that were made.
+
+    KafkaException when the broker refuses.
+    """
     wanted = [_new(topic, replication) for topic in topics]
     made = []
     for name, future in admin.create_topics(wanted, request_timeout=_TIMEOUT).items():
@@ -37,7 +42,24 @@ def create(admin: AdminClient, topics: Topics, replication: int) -> list[str]:
         except KafkaException as exception:
             if exception.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise
+    wait_for(admin, [topic.name for topic in topics])
     return made
+
+
+def wait_for(admin: AdminClient, names: Sequence[str], seconds: float = _TIMEOUT) -> bool:
+    """Wait until the broker tells of all these topics and their leaders: a moment after it said they are made."""
+    deadline = time.monotonic() + seconds
+    while not _usable(admin, names):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL_SECONDS)
+    return True
+
+
+def _usable(admin: AdminClient, names: Sequence[str]) -> bool:
+    known: Any = admin.list_topics(timeout=_TIMEOUT).topics
+    partitions = [known[name].partitions.values() if name in known else () for name in names]
+    return all(partitions) and all(partition.leader >= 0 for topic in partitions for partition in topic)
 
 
 def _new(topic: Topic, replication: int) -> NewTopic:

@@ -13,6 +13,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from tests.polling import wait_until
+from thumbstream import topic_admin
 from thumbstream.local import kafka
 from thumbstream.local.kafka import Cluster, KafkaError
 from thumbstream.local.ports import PortInUseError
@@ -38,6 +39,7 @@ def running(tmp_path: Path) -> Iterator[Callable[..., Cluster]]:
 def make_topic(cluster: Cluster, name: str, replicas: int = 1) -> None:
     admin = AdminClient({"bootstrap.servers": cluster.bootstrap})  # its futures fail when it is collected
     admin.create_topics([NewTopic(name, 1, replicas)])[name].result(20)
+    assert topic_admin.wait_for(admin, [name])
 
 
 def publish(cluster: Cluster, topic: str, value: str, timeout: float = 30) -> None:

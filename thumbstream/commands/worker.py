@@ -17,6 +17,7 @@ from thumbstream.telemetry import EXIT_STOP, Metrics, die
 
 _log = structlog.get_logger(__name__)
 ROLES = ("resolve", "watch")
+_TOPICS_SECONDS = 5.0  # brokers tell each other of new topics; whoever asks the wrong one sees none yet
 
 
 def options(settings: Settings) -> apps.WorkerOptions:
@@ -39,6 +40,7 @@ def run(settings: Settings, role: str) -> None:
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     admin = topic_admin.client(settings.kafka_bootstrap_servers, settings.kafka)
     try:
+        topic_admin.wait_for(admin, [topic.name for topic in settings.topics], _TOPICS_SECONDS)
         wrong = topic_admin.problems(admin, settings.topics)
     except KafkaException as error:
         die(f"kafka: {error}")
