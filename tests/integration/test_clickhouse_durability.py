@@ -68,6 +68,31 @@ def test_kill_9_loses_no_acknowledged_batch_and_leaves_none_in_part(tmp_path: Pa
     assert server.stop() == 0
 
 
+def test_what_a_table_refuses_at_the_last_moment_is_not_acknowledged(tmp_path: Path) -> None:
+    server = process.start(tmp_path / "data")
+    client = Client(server.url, server.admin)
+    client.value("CREATE DATABASE picky")
+    client.value("CREATE TABLE picky.settings (a UInt8, s String, CONSTRAINT small CHECK a < 5) ENGINE = Memory")
+    sql = "INSERT INTO picky.settings (a, s) SETTINGS max_threads = 1 FORMAT TabSeparated"
+    answer = client.ask(sql, b"9\tx\n")
+    assert (answer.status, answer.code) == (500, 469), answer
+    assert client.ask(sql, b"1\tx\n").status == 200
+    assert client.value("SELECT count() FROM picky.settings") == "1"
+    assert server.stop() == 0
+
+
+def test_rows_may_hold_any_bytes(tmp_path: Path) -> None:
+    server = process.start(tmp_path / "data")
+    client, texts = Client(server.url, server.admin), [b"a\n\nb", b"\n\n", b";\n--", b"\x00';", bytes(range(100))]
+    client.value("CREATE DATABASE bytes")
+    client.value("CREATE TABLE bytes.t (s String) ENGINE = MergeTree ORDER BY s")
+    rows = b"".join(bytes([len(text)]) + text for text in texts)
+    assert client.ask("INSERT INTO bytes.t FORMAT RowBinary", rows).status == 200
+    stored = client.value("SELECT hex(s) FROM bytes.t ORDER BY s").splitlines()
+    assert stored == [text.hex().upper() for text in sorted(texts)]
+    assert server.stop() == 0
+
+
 def test_inserts_are_refused_well_before_the_disk_is_full(tmp_path: Path) -> None:
     server = process.start(tmp_path / "data")
     query = "SELECT value FROM system.merge_tree_settings WHERE name = 'min_free_disk_bytes_to_perform_insert'"

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from thumbstream.local.clickhouse.errors import ClickHouseError
-from thumbstream.local.clickhouse.handle import Handle
+from thumbstream.local.clickhouse.handle import SPOOLED, Handle
 
 # chDB tells nobody when a write fails: a part that met a full disk is empty, and its insert reports success. So inserts
 # are refused (243, which the sink waits out) while there is still more room than anybody fills during one of them.
@@ -64,6 +64,8 @@ class Engine:
         for directory in (control, temporary):
             directory.mkdir(parents=True, exist_ok=True)
         self._lock = _take_lock(data, control / "lock")
+        for left in temporary.glob(f"{SPOOLED}*"):  # a killed predecessor's
+            left.unlink()
         users, config = control / "users.xml", control / "config.xml"
         policies = "".join(_POLICY.format(table=table) for table in _OTHERS_QUERIES)
         users.write_text(_USERS.format(seconds=max_execution_seconds, policies=policies))

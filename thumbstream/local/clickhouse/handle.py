@@ -6,13 +6,19 @@ handle closed while another thread cancels its stream stops the whole engine.
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 from thumbstream.local.clickhouse.errors import ClickHouseError, from_engine
+from thumbstream.local.clickhouse.statements import settings_at
 
+SPOOLED = "insert-"  # begin of the names of files that hold rows on their way
 _NAME = re.compile(r"[A-Za-z_]\w*\Z")
 _NO_PARAMETERS: Mapping[str, str] = {}
 
@@ -37,6 +43,21 @@ class Counts:
     written_bytes: int = 0
     result_rows: int = 0
     result_bytes: int = 0
+
+
+@contextmanager
+def _spooled(chunks: Iterable[bytes]) -> Iterator[str]:
+    """The path of a file with all of `chunks`, in the engine's own temporary directory."""
+    with NamedTemporaryFile(prefix=SPOOLED, dir=os.environ["TMPDIR"]) as file:
+        try:
+            for chunk in chunks:
+                file.write(chunk)
+            file.flush()
+        except OSError as error:
+            if error.errno != errno.ENOSPC:  # the client's side of it
+                raise
+            raise ClickHouseError(243, "NOT_ENOUGH_SPACE", f"The rows find no room: {error}") from error
+        yield file.name
 
 
 class Handle:
@@ -76,11 +97,14 @@ class Handle:
     def insert(self, sql: bytes, input_format: str, chunks: Iterable[bytes], counts: Counts) -> None:
         """Execute an INSERT whose rows are `chunks`; nothing is stored if they fail before their end.
 
-        All rows go in as one statement: chDB's inserter, which takes them piece by piece, reports success when the
-        part cannot be written (a full disk, for one), and the rows are gone.
+        The rows go through a file, for both shorter ways lose rows: chDB's inserter, which takes them piece by piece,
+        reports success when the part is refused (a full disk, a constraint, too many parts), and rows that stand in
+        the statement end at the first empty line.
         """
-        rows = b"".join(chunks)
-        self.run(b"%b FORMAT %b\n%b" % (sql, input_format.encode(), rows), counts=counts)
+        at = settings_at(sql)
+        with _spooled(chunks) as path:
+            source = b" FROM INFILE %b COMPRESSION 'none' " % quote(path).encode()
+            self.run(sql[:at] + source + sql[at:] + b" FORMAT " + input_format.encode(), counts=counts)
 
     def set(self, settings: Mapping[str, str]) -> None:
         """SET all of them in one statement."""

@@ -23,6 +23,7 @@ _FORBIDDEN = frozenset(
     {("INTO", "OUTFILE"), ("FROM", "INFILE"), ("SYSTEM", "SHUTDOWN"), ("SYSTEM", "KILL"), ("SYSTEM", "SUSPEND")}
 )
 _QUERY = frozenset({"SELECT", "WITH"})
+_BEFORE_A_NAME = {".", "INSERT", "INTO", "TABLE"}
 _READING = _QUERY | {"WATCH", "FROM"}  # INSERT ... SELECT carries no data of its own
 
 
@@ -73,6 +74,13 @@ def read_statement(sql: bytes) -> Statement:
     words.extend(tokens)
     first = next((token.word for token in words if token.word != "("), "")
     return Statement(first, sql, _trailing_format(text, words), None, _forbidden(words))
+
+
+def settings_at(head: bytes) -> int:
+    """Where an INSERT's own SETTINGS begin, or its end: a file to read from is named before them."""
+    pairs = pairwise(_tokens(head.decode("latin-1")))
+    found = (b.start for a, b in pairs if b.word == "SETTINGS" and not b.depth and a.word not in _BEFORE_A_NAME)
+    return next(found, len(head))
 
 
 def _tokens(text: str) -> Iterator[Token]:
