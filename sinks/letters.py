@@ -9,6 +9,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from schemas.codec import Codec
 from schemas.events import DeadLetter
+from schemas.topics import LARGEST_MESSAGE
 from sinks.batch import Source
 
 STAGE = "sink"
@@ -52,6 +53,7 @@ class KafkaLetters:
                 "acks": "all",
                 "enable.idempotence": True,
                 "partitioner": "murmur2_random",
+                "message.max.bytes": LARGEST_MESSAGE,
             }
         )
 
