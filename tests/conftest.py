@@ -8,12 +8,21 @@ from itertools import groupby
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["tests.fixtures.clickhouse", "tests.fixtures.kafka"]
 
 _VOTES = Path(__file__).resolve().parents[2] / "shared" / "data" / "cofacts-votes.csv.gz"
 _FASTEST_FIRST = ("unit", "property", "contract", "integration", "system", "browser")
 _ORDER_SEED = int(os.environ.get("TEST_ORDER_SEED") or random.randrange(1_000_000))
+
+
+# Generated tests see the same examples at every run; HYPOTHESIS_PROFILE=search looks for new ones. A busy machine is slow.
+settings.register_profile(
+    "same", derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("search", deadline=None, max_examples=1000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 
 def pytest_report_header() -> str:

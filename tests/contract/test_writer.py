@@ -120,8 +120,8 @@ def test_a_purge_takes_what_erased_requests_left_and_nothing_else(store: Store) 
     assert store.read(EVENTS, "event_id") == ["a-1", "a-3", "b-2"]
     store.writer.insert(ERASED, [("acme", "a", version_of(1, 4), 0)])
     store.writer.purge_erased()
-    wait_until(lambda: store.read(EVENTS, "event_id") == ["b-2"], 10, "the events are gone")
-    wait_until(lambda: store.read(LATEST, "request_id") == ["b"], 10, "the row is gone")
+    wait_until(lambda: store.read(EVENTS, "event_id") == ["b-2"], 60, "the events are gone")
+    wait_until(lambda: store.read(LATEST, "request_id") == ["b"], 60, "the row is gone")
     assert store.read(ERASED, "request_id") == ["a"]
 
 

@@ -44,7 +44,7 @@ def _write_until_killed(server: process.Server, numbers: Iterator[int], batches:
     writers = [Writer(Client(server.url, server.admin), lambda: next(numbers)) for _ in range(2)]
     for writer in writers:
         writer.start()
-    wait_until(lambda: all(len(writer.acknowledged) >= batches for writer in writers), 20, "batches are stored")
+    wait_until(lambda: all(len(writer.acknowledged) >= batches for writer in writers), 60, "batches are stored")
     server.process.send_signal(signal.SIGKILL)
     server.process.wait()
     for writer in writers:
@@ -149,7 +149,7 @@ def test_a_stop_ends_a_query_that_would_run_for_minutes(tmp_path: Path) -> None:
     thread = threading.Thread(target=lambda: codes.append(client.ask(endless).code))
     thread.start()
     running = "SELECT count() FROM system.processes WHERE query LIKE '%ignore(sip%' AND query NOT LIKE '%LIKE%'"
-    wait_until(lambda: client.value(running) == "1", 10, "the query runs")
+    wait_until(lambda: client.value(running) == "1", 60, "the query runs")
     assert server.stop() == 0
     thread.join()
     assert codes == [394], "the client is told that its query was cancelled"
@@ -162,12 +162,12 @@ def test_a_server_may_be_tied_to_the_process_that_started_it(tmp_path: Path) -> 
     root, ready = Path(__file__).parents[2], process.ready_file(tmp_path / "data")
     parent = subprocess.Popen([sys.executable, "-c", starter], cwd=root)
     try:
-        wait_until(ready.exists, 30, "the server answers")
+        wait_until(ready.exists, 60, "the server answers")
         pid = json.loads(ready.read_text())["pid"]
     finally:
         parent.kill()
         parent.wait()
-    wait_until(lambda: _is_gone(pid), 10, "the server is gone")
+    wait_until(lambda: _is_gone(pid), 60, "the server is gone")
 
 
 def _is_gone(pid: int) -> bool:

@@ -269,7 +269,7 @@ def test_a_body_cut_by_a_lost_connection_stores_nothing(server: process.Server, 
     target = f"/?user={user}&password={password}&query=INSERT+INTO+{table}+FORMAT+CSV&log_comment=cut-{table}"
     with socket.create_connection((place.hostname, place.port)) as connection:
         connection.sendall(f"POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n1,a\n".encode())
-    wait_until(lambda: not running(admin, f"cut-{table}"), 10, "the insert has ended")
+    wait_until(lambda: not running(admin, f"cut-{table}"), 60, "the insert has ended")
     assert count(admin, table) == 0
 
 
@@ -299,7 +299,7 @@ def test_a_session_takes_one_request_at_a_time(admin: Client) -> None:
     session, comment = {"session_id": "busy"}, {"log_comment": "slow"}
     slow = threading.Thread(target=lambda: admin.ask("SELECT sleep(1)", options={**session, **comment}))
     slow.start()
-    wait_until(lambda: running(admin, "slow"), 5, "the slow query runs")
+    wait_until(lambda: running(admin, "slow"), 60, "the slow query runs")
     assert admin.ask("SELECT 1", options=session).code == 373
     slow.join()
     assert admin.value("SELECT 1", session) == "1"
@@ -319,7 +319,7 @@ def test_impatient_clients_do_no_harm(server: process.Server, admin: Client) -> 
         with socket.create_connection((place.hostname, place.port)) as connection:
             connection.sendall(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
             connection.recv(1_000)
-    wait_until(lambda: not running(admin, "impatient"), 10, "the queries nobody reads have ended")
+    wait_until(lambda: not running(admin, "impatient"), 60, "the queries nobody reads have ended")
     assert admin.ask(method="GET", path="/ping").body == b"Ok.\n"
 
 

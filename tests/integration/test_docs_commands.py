@@ -113,4 +113,4 @@ def test_what_the_file_says_is_what_analysts_see(place: Path) -> None:
         lines = run(place, f'thumbstream sql --json "{query}" --ready-file {ready}').splitlines()
         return [json.loads(line) for line in lines]
 
-    wait_until(lambda: answer() == wanted, 30, "the file's votes in current_votes")
+    wait_until(lambda: answer() == wanted, 60, "the file's votes in current_votes")

@@ -61,7 +61,7 @@ def read(cluster: Cluster, topic: str, count: int) -> list[str]:
             values.append((message.value() or b"").decode())
         return len(values) >= count
 
-    wait_until(enough, 30, f"{count} records in {topic}")
+    wait_until(enough, 60, f"{count} records in {topic}")
     consumer.close()
     return values
 

@@ -13,6 +13,7 @@ from tests.polling import wait_until
 from thumbstream.telemetry import Metrics
 
 pytestmark = pytest.mark.integration
+MY_EVENT = "SELECT {what} FROM {v}.vote_history WHERE request_id = 'r1'"
 NOON = 1_780_000_000_000 // 60_000 * 60_000
 
 
@@ -50,15 +51,15 @@ def test_every_kind_of_record_arrives_in_its_view(place: Bench) -> None:
             _alert("resolved", 2),
             DeadLetter("x-0-1", "resolve", "undecodable", "no", None, "x", 0, 1, now, b"k", b"\xff\x00"),
         )
-        wait_until(lambda: place.query("SELECT 1 FROM {t}.feedback_dead_letters"), 20, "the dead letter is stored")
-        wait_until(lambda: place.query("SELECT 1 FROM {v}.alert_history WHERE sequence = 2"), 20, "the alert is stored")
-        wait_until(lambda: place.query("SELECT 1 FROM {v}.negative_rate_by_day"), 20, "the minute is stored")
-        wait_until(lambda: place.query("SELECT 1 FROM {v}.vote_history"), 20, "the event is stored")
-        wait_until(lambda: len(place.query("SELECT 1 FROM {v}.requests")) == 2, 20, "both rows are stored")
+        wait_until(lambda: place.query("SELECT 1 FROM {t}.feedback_dead_letters"), 60, "the dead letter is stored")
+        wait_until(lambda: place.query("SELECT 1 FROM {v}.alert_history WHERE sequence = 2"), 60, "the alert is stored")
+        wait_until(lambda: place.query("SELECT 1 FROM {v}.negative_rate_by_day"), 60, "the minute is stored")
+        wait_until(lambda: place.query(MY_EVENT.format(v="{v}", what="1")), 60, "the event is stored")
+        wait_until(lambda: len(place.query("SELECT 1 FROM {v}.requests")) == 2, 60, "both rows are stored")
     assert place.query("SELECT request_id, polarity, model, app, metadata, signal FROM {v}.current_votes") == [
         ("r1", -1, "m1", "(none)", {"model": "m1", "n": "3"}, "explicit")
     ]
-    assert place.query("SELECT event_id, polarity, comment, metadata FROM {v}.vote_history") == [
+    assert place.query(MY_EVENT.format(v="{v}", what="event_id, polarity, comment, metadata")) == [
         ("r1-1", 1, "héllo", {"model": "m1", "gone": None, "deep": '{"a": 1}'})
     ]
     assert place.query("SELECT group_key, dimensions, negative, votes, rate FROM {v}.negative_rate_by_hour") == [
@@ -76,8 +77,8 @@ def test_what_resolve_refuses_is_not_shown_and_stops_nothing(place: Bench) -> No
         place.publish(event("invalid", 1, rating=None))
         place.produce(events, b"acme|another", CODEC.encode(event("misrouted", 1)))
         place.publish(event("after", 1))
-        wait_until(lambda: place.query("SELECT 1 FROM {v}.vote_history WHERE request_id = 'after'"), 20, "it goes on")
-        wait_until(lambda: metrics.value("records_skipped", topic=events, reason="misrouted") == 1, 20, "misrouted")
+        wait_until(lambda: place.query("SELECT 1 FROM {v}.vote_history WHERE request_id = 'after'"), 60, "it goes on")
+        wait_until(lambda: metrics.value("records_skipped", topic=events, reason="misrouted") == 1, 60, "misrouted")
     assert metrics.value("records_skipped", topic=events, reason="undecodable") == 2
     assert metrics.value("records_skipped", topic=events, reason="invalid") == 1
     assert place.query("SELECT 1 FROM {v}.vote_history WHERE request_id IN ('invalid', 'misrouted', 'bad')") == []

@@ -38,7 +38,7 @@ def topics(kafka_bootstrap: str, unique: Callable[[str], str]) -> Topics:
     made = Topics(unique("tail") + ".")
     admin = topic_admin.client(kafka_bootstrap)
     topic_admin.create(admin, made, 1)
-    wait_until(lambda: not topic_admin.problems(admin, made), 30, "topics are there")
+    wait_until(lambda: not topic_admin.problems(admin, made), 60, "topics are there")
     return made
 
 

@@ -87,7 +87,7 @@ def test_an_events_topic_that_was_made_anew_is_refused(place: Stage) -> None:
     assert first.terminate() == 0
     admin, name = topic_admin.client(place.bootstrap), place.topics.events.name
     admin.delete_topics([name])[name].result(30)
-    wait_until(lambda: name not in admin.list_topics(timeout=10).topics, 30, "the topic is gone")
+    wait_until(lambda: name not in admin.list_topics(timeout=10).topics, 60, "the topic is gone")
     place.create()
     place.put_events(vote(100))
     second = place.worker("resolve")

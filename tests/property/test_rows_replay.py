@@ -20,6 +20,7 @@ from tests.fixtures.clickhouse import ClickHouse
 from tests.fixtures.sink import database
 
 pytestmark = pytest.mark.integration
+_CHECKS = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 _PHASES = (Phase.explicit, Phase.reuse, Phase.generate)  # shrinking would take minutes on an engine
 NOON = 1_780_000_000_000 // 60_000 * 60_000
 VIEWS = (
@@ -124,7 +125,7 @@ def place(clickhouse: ClickHouse, unique: Callable[[str], str]) -> Iterator[_Pla
     client.close()
 
 
-@settings(max_examples=10, deadline=None, phases=_PHASES, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, deadline=None, phases=_PHASES, suppress_health_check=_CHECKS)
 @given(delivery=deliveries())
 def test_any_delivery_of_a_log_gives_the_content_of_the_log(
     place: _Place, delivery: tuple[list[Placed], list[list[Placed]]]
@@ -144,7 +145,7 @@ def test_any_delivery_of_a_log_gives_the_content_of_the_log(
     assert {(row[0], row[1]) for row in shown["vote_history"]} == {pair for pair in sent if pair[0] not in gone}
 
 
-@settings(max_examples=3, deadline=None, phases=_PHASES, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=3, deadline=None, phases=_PHASES, suppress_health_check=_CHECKS)
 @given(log=logs())
 def test_a_second_epoch_of_the_same_log_changes_no_event_twice(place: _Place, log: list[Placed]) -> None:
     again = [(record, position._replace(epoch=2)) for record, position in log if isinstance(record, FeedbackEvent)]

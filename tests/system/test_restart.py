@@ -35,7 +35,7 @@ def test_votes_survive_kill_9_of_everything_and_merge_goes_on(
     send(up, key, {"request_id": "r0", "rating": False})  # acknowledged, so it must survive
     os.kill(up.process.pid, signal.SIGKILL)
     up.process.wait()
-    wait_until(lambda: not [pid for pid in pids if alive(pid)], 10, "no orphan is left")
+    wait_until(lambda: not [pid for pid in pids if alive(pid)], 60, "no orphan is left")
 
     again = start_up(up.directory)
     expected[0] = ("r0", -1, "m")
