@@ -17,7 +17,7 @@ _FASTEST_FIRST = ("unit", "property", "contract", "integration", "system", "brow
 _ORDER_SEED = int(os.environ.get("TEST_ORDER_SEED") or random.randrange(1_000_000))
 
 
-# Generated tests see the same examples at every run; HYPOTHESIS_PROFILE=search looks for new ones. A busy machine is slow.
+# The same examples at every run; HYPOTHESIS_PROFILE=search looks for new ones. That a machine is slow is no failure.
 settings.register_profile(
     "same", derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
 )
