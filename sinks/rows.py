@@ -66,8 +66,7 @@ ALERTS = _table(
 )
 DEAD_LETTERS = _table(
     "feedback_dead_letters",
-    "letter_id tenant_id stage reason message source_topic source_partition source_offset failed_at original"
-    " handled",
+    "letter_id tenant_id stage reason message source_topic source_partition source_offset failed_at original handled",
 )
 TABLES = (EVENTS, LATEST, ERASED, MINUTES, ALERTS, DEAD_LETTERS)
 
