@@ -102,9 +102,10 @@ class Chaos:
 
     def calm(self) -> None:
         """End all that is still going on."""
-        for _, act in self._later:
+        acts, self._later = self._later, []
+        for _, act in acts:
             act()
-        self._later.clear()
+        self._later.clear()  # what would go on by itself ends here
 
     # whom
 
