@@ -6,13 +6,14 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 # public, yet its package does not list it as exported
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AdminClient,
     ConfigResource,
     NewTopic,
+    OffsetSpec,
     ResourceType,
 )
 
@@ -47,7 +48,10 @@ def create(admin: AdminClient, topics: Topics, replication: int) -> list[str]:
 
 
 def wait_for(admin: AdminClient, names: Sequence[str], seconds: float = _TIMEOUT) -> bool:
-    """Wait until the broker tells of all these topics and their leaders: a moment after it said they are made."""
+    """Wait until the leaders of all these topics answer: a moment after the broker said that they are made.
+
+    False when `seconds` were not enough.
+    """
     deadline = time.monotonic() + seconds
     while not _usable(admin, names):
         if time.monotonic() > deadline:
@@ -58,8 +62,13 @@ def wait_for(admin: AdminClient, names: Sequence[str], seconds: float = _TIMEOUT
 
 def _usable(admin: AdminClient, names: Sequence[str]) -> bool:
     known: Any = admin.list_topics(timeout=_TIMEOUT).topics
-    partitions = [known[name].partitions.values() if name in known else () for name in names]
-    return all(partitions) and all(partition.leader >= 0 for topic in partitions for partition in topic)
+    if any(name not in known or not known[name].partitions for name in names):
+        return False
+    latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # not annotated
+    asked = {TopicPartition(name, number): latest for name in names for number in known[name].partitions}
+    # Only a leader answers this, and only once it knows that it is the leader.
+    answers = admin.list_offsets(asked, request_timeout=_TIMEOUT).values()
+    return all(answer.exception(_TIMEOUT) is None for answer in answers)
 
 
 def _new(topic: Topic, replication: int) -> NewTopic:
