@@ -42,7 +42,7 @@ def run(settings: Settings, role: str) -> None:
     try:
         topic_admin.wait_for(admin, [topic.name for topic in settings.topics], _TOPICS_SECONDS)
         wrong = topic_admin.problems(admin, settings.topics)
-    except KafkaException as error:
+    except (KafkaException, TimeoutError) as error:
         die(f"kafka: {error}")
     if wrong:
         die("; ".join(wrong) + " (see `thumbstream topics create`)", code=EXIT_STOP)
