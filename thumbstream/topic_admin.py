@@ -68,7 +68,10 @@ def _usable(admin: AdminClient, names: Sequence[str]) -> bool:
     asked = {TopicPartition(name, number): latest for name in names for number in known[name].partitions}
     # Only a leader answers this, and only once it knows that it is the leader.
     answers = admin.list_offsets(asked, request_timeout=_TIMEOUT).values()
-    return all(answer.exception(_TIMEOUT) is None for answer in answers)
+    try:
+        return all(answer.exception(_TIMEOUT) is None for answer in answers)
+    except TimeoutError:
+        return False
 
 
 def _new(topic: Topic, replication: int) -> NewTopic:
