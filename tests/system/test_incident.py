@@ -46,7 +46,7 @@ def test_an_incident_in_one_model_fires_for_that_model(
         {
             "request_id": f"r{index}",
             "event_id": f"e{index}",
-            "event_time": now - index * 1000,
+            "event_time": now,  # one minute holds them all, so no tick sees only some of them
             "rating": index % 2 == 0,
             "user_id": f"user-{index}",
             "metadata": {"model": "atlas-2"},
