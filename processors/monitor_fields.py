@@ -131,27 +131,42 @@ def _flag(value: Any) -> bool:
     return value
 
 
+def _written(where: Where) -> dict[str, list[str]]:
+    return {name: list(values) for name, values in where}
+
+
+def _durations(windows: tuple[int, ...]) -> list[str]:
+    return [duration(window) for window in windows]
+
+
 FIELDS = {
     "name": FileField("name", _text, "required; part of an alert's identity"),
     "kind": FileField("kind", _one_of(KINDS), "`threshold` (default) or `simple`"),
-    "by": FileField("rollup", _rollup, "dimensions whose values make the groups; `[]` (default): the whole tenant", list),
-    "threshold": FileField("threshold", _share, "share of negatives, default 0.2"),
-    "preset": FileField("z", _preset, "`sensitive`, `standard` (default), `strict`; only `threshold`"),
-    "z": FileField("z", _preset, "standard deviations instead of a preset"),
+    "by": FileField("rollup", _rollup, "dimensions whose values make the groups; `[]` (default): the tenant", list),
+    "threshold": FileField("threshold", _share, "share of negatives among votes, default 0.2"),
+    "preset": FileField("z", _preset, "`sensitive`, `standard` (default) or `strict`; only `threshold`"),
+    "z": FileField("z", _preset, "standard deviations instead of a preset; only `threshold`"),
     "windows": FileField(
-        "windows", _windows, '`["15m", "1h", "6h", "24h"]`, for `simple` one, `["1h"]`', lambda w: list(map(duration, w))
+        "windows", _windows, 'default `["15m", "1h", "6h", "24h"]`; `simple` has one, `["1h"]`', _durations
     ),
     "min_votes": FileField("min_votes", _count, "votes that a window must hold, default 10"),
-    "for": FileField("wait", minutes, 'only `simple`: how long the rate must lie above, default `"0m"`', duration),
-    "clear_below": FileField("clear_below", _share, "only `simple`: the alert stays while the rate is above this, default: the threshold"),
-    "hold": FileField("hold", minutes, 'goes on so long after the last minute that stayed, default `"30m"`, for `simple` `"0m"`', duration),
-    "least_recent": FileField("least_recent", _count, "only `threshold`: minutes that the last sixth of a window has at least, default 5"),
-    "recovery_votes": FileField("recovery_votes", _count, "only `threshold`: votes there that show recovery, default 5"),
+    "for": FileField("wait", minutes, 'how long the rate must be above, default `"0m"`; only `simple`', duration),
+    "clear_below": FileField(
+        "clear_below", _share, "an alert stays while the rate is above this, default: the threshold; only `simple`"
+    ),
+    "hold": FileField(
+        "hold", minutes, 'an alert ends so long after it last stayed, default `"30m"`, for `simple` `"0m"`', duration
+    ),
+    "least_recent": FileField(
+        "least_recent", _count, "the last sixth of a window has so many minutes at least, default 5; only `threshold`"
+    ),
+    "recovery_votes": FileField(
+        "recovery_votes", _count, "so many votes there can show recovery, default 5; only `threshold`"
+    ),
     "where": FileField(
-        "where", _where, '`{ tenant = "acme", model = ["a", "b"] }`: only these groups; dimensions of `by`, and `tenant`',
-        lambda where: {name: list(values) for name, values in where},
+        "where", _where, 'only these groups, as `{ model = ["a", "b"] }`; dimensions of `by`, and `tenant`', _written
     ),
     "severity": FileField("severity", _one_of(SEVERITIES), "`info`, `warning` (default) or `critical`"),
-    "receivers": FileField("receivers", _names, "names of receivers that alerts are delivered to, default `[]`", list),
+    "receivers": FileField("receivers", _names, "names of receivers that alerts go to, default `[]`", list),
     "enabled": FileField("enabled", _flag, "default true"),
-}  # fmt: skip
+}
