@@ -160,9 +160,12 @@ class Engine:
         if self.silent:
             self._keep_alive(tick)
             return []
-        due = {key: (monitor, group) for key, monitor, group in changed}
+        due: dict[str, tuple[Monitor | None, Group]] = {
+            key: (one.monitor, one.group) for key, one in self._open.items()
+        }
         due.update((key, (one.monitor, one.group)) for key, one in self._pending.items())
-        steps = (self._step(key, *due.get(key, (None, None)), tick) for key in sorted(due.keys() | self._open.keys()))
+        due.update((key, (monitor, group)) for key, monitor, group in changed)
+        steps = (self._step(key, *due[key], tick) for key in sorted(due))
         return [alert for alert in steps if alert is not None]
 
     def _wait(self, key: str, monitor: Monitor, group: Group, tick: int) -> None:
@@ -180,13 +183,13 @@ class Engine:
             if tick * self._minute > self.alerts[key].evaluated_at and self._stays(opened):
                 opened.stayed = tick
 
-    def _step(self, key: str, monitor: Monitor | None, group: Group | None, tick: int) -> Alert | None:
+    def _step(self, key: str, monitor: Monitor | None, group: Group, tick: int) -> Alert | None:
         known = self.alerts.get(key)
         if known is not None and tick * self._minute <= known.evaluated_at:
             return None  # decided before the restart
         opened = self._open.get(key)
         if opened is None:
-            return self._fire(key, monitor, group, tick) if monitor is not None and group is not None else None
+            return self._fire(key, monitor, group, tick) if monitor is not None else None
         if self._stays(opened):
             opened.stayed = tick
             return None

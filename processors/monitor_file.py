@@ -183,6 +183,11 @@ def monitors_in(record: MonitorSet) -> tuple[Monitor, ...] | None:
         return None
 
 
+def hash_number(record: MonitorSet) -> int:
+    """The first 12 hex digits of the hash as a number, which a gauge can show."""
+    return int(record.hash[:12], 16)
+
+
 def preset_name(monitor: Monitor) -> str:
     """The name of its z, or the number."""
     return next((name for name, z in PRESETS.items() if z == monitor.z), f"{monitor.z:g}")

@@ -106,12 +106,12 @@ BUILT_IN = (
 )
 
 
-def rollups(monitors: Iterable[Monitor] = ()) -> tuple[Rollup, ...]:
-    """The rollups that minutes are counted by: those of the built-in monitors, which views promise, then the others'.
+def rollups(monitors: Iterable[Monitor] = BUILT_IN) -> tuple[Rollup, ...]:
+    """The rollups that minutes are counted by: each monitor's, once, in the order of the monitors.
 
     Those of monitors that are switched off count too, so that switching one on finds counts.
     """
-    return tuple(dict.fromkeys(monitor.rollup for monitor in (*BUILT_IN, *monitors)))
+    return tuple(dict.fromkeys(monitor.rollup for monitor in monitors))
 
 
 def fewest_negatives(monitor: Monitor, votes: int) -> int:

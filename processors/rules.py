@@ -1,7 +1,7 @@
 """What a monitor decides about one group at one tick: does it fire, does an open alert stay. Pure.
 
-    threshold   a window is surely above, also without its top user, and it is still going on
-    simple      the window's rate lies above the threshold
+threshold   a window is surely above, also without its top user, and it is still going on
+simple      the window's rate lies above the threshold
 """
 
 from __future__ import annotations

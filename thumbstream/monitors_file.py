@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import structlog
+
 from processors.monitor_file import MonitorsError, parse
 from processors.monitors import BUILT_IN, Monitor
+from thumbstream.telemetry import Metrics
+
+_log = structlog.get_logger(__name__)
 
 
 class MonitorsFileError(ValueError):
@@ -28,3 +33,29 @@ def load(path: Path | None) -> tuple[Monitor, ...]:
         raise MonitorsFileError([f"{path}: {error.strerror}"]) from error
     except UnicodeDecodeError as error:
         raise MonitorsFileError([f"{path}: not UTF-8: {error.reason} at byte {error.start}"]) from error
+
+
+class MonitorsFile:
+    """The file of a running worker. `first`: what it held at the start. MonitorsFileError when that was wrong."""
+
+    def __init__(self, path: Path | None, metrics: Metrics) -> None:
+        self._path, self._metrics, self._asked = path, metrics, False
+        self.first = load(path)
+
+    def ask(self, *_: object) -> None:
+        """Read the file again at the next `news`; a signal handler."""
+        self._asked = True
+
+    def news(self) -> tuple[Monitor, ...] | None:
+        """What the file holds, once for each time that it was asked for. A wrong file is logged and changes nothing."""
+        if not self._asked:
+            return None
+        self._asked = False
+        try:
+            found = load(self._path)
+        except MonitorsFileError as error:
+            _log.error("monitors stay as they are: the file is wrong", faults=error.lines)
+            self._metrics.count("monitor_reloads", result="refused")
+            return None
+        self._metrics.count("monitor_reloads", result="taken")
+        return found

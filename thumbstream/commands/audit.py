@@ -15,10 +15,13 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from confluent_kafka import KafkaException
 from urllib3.exceptions import HTTPError
 
+from processors.minutes import rollup_name
+from processors.monitors import rollups
 from sinks.clickhouse import connect
-from thumbstream import target
+from thumbstream import monitors_file, target
 from thumbstream.audit import report
 from thumbstream.audit.auditor import Auditor
+from thumbstream.audit.cells import ALWAYS
 from thumbstream.audit.scope import Findings, NotJudgedError, Scope
 from thumbstream.audit.store_books import StoreBooks
 from thumbstream.audit.topic_books import TopicBooks
@@ -33,7 +36,8 @@ _STORE_SECONDS = 600.0
 def run(settings: Settings, since: str | None, wait: float, ready_file: Path | None, *, as_json: bool) -> int:
     """Audit and print; gives the exit code."""
     settings = located(settings, ready_file)
-    scope = Scope(settings.topics, settings.epoch, None if since is None else moment(since, time.time()), wait)
+    moment_of = None if since is None else moment(since, time.time())
+    scope = Scope(settings.topics, settings.epoch, moment_of, wait, _counted(settings.monitors_file))
     began = time.monotonic()
     try:
         findings = audit(settings, scope)
@@ -48,6 +52,13 @@ def run(settings: Settings, since: str | None, wait: float, ready_file: Path | N
     else:
         click.echo("\n".join(report.lines(findings, seconds)))
     return BALANCED if findings.ledger.balanced else DIFFERENT
+
+
+def _counted(monitors: Path | None) -> frozenset[str]:
+    try:
+        return ALWAYS | frozenset(map(rollup_name, rollups(monitors_file.load(monitors))))
+    except monitors_file.MonitorsFileError as error:
+        raise click.ClickException(str(error)) from error
 
 
 def audit(settings: Settings, scope: Scope) -> Findings:
