@@ -56,6 +56,8 @@ def _fold(rows: dict[str, ResolvedFeedback], event: FeedbackEvent, version: int)
         rows[event.request_id] = row
 
 
+Login = tuple[str, str, str, str]  # address, user, password, database
+
 _QUERY = """SELECT intDiv(toUnixTimestamp(voted_at), 60) AS minute, tenant_id, {values}, user_id,
   countIf(polarity < 0) AS negative, countIf(polarity > 0) AS positive
 FROM current_votes
@@ -64,29 +66,20 @@ WHERE signal = 'explicit' AND polarity != 0 {tenant}
 GROUP BY ALL ORDER BY ALL"""
 
 
-@dataclass(frozen=True, slots=True)
-class Login:
-    """How analysts reach ClickHouse."""
-
-    url: str
-    user: str
-    password: str
-    database: str
+def from_clickhouse(login: Login, tenant: str | None, since: int, until: int) -> Votes:
+    """The standing votes from `since` to `until` (epoch ms), of one tenant or of all. ClickException."""
+    return Votes(list(_asked(login, tenant, since // 1000, until // 1000)))
 
 
-def from_clickhouse(login: Login, tenant: str | None, since: int, until: int) -> Iterator[Tally]:
-    """The standing votes from `since` to `until` (epoch seconds), of one tenant or of all. ClickException."""
+def _asked(login: Login, tenant: str | None, since: int, until: int) -> Iterator[Tally]:
     clause = "AND tenant_id = {tenant:String}" if tenant else ""
     query = _QUERY.format(values=", ".join(PROMOTED), since=since, until=until, tenant=clause)
+    url, user, password, database = login
     try:
         with (
             closing(
                 clickhouse_connect.get_client(
-                    dsn=login.url,
-                    username=login.user,
-                    password=login.password,
-                    database=login.database,
-                    autogenerate_session_id=False,
+                    dsn=url, username=user, password=password, database=database, autogenerate_session_id=False
                 )
             ) as client,
             client.query_rows_stream(query, parameters={"tenant": tenant or ""}) as rows,

@@ -6,13 +6,20 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from processors.alerts import Engine, Heard
 from processors.monitors import Monitor, rollups
+from processors.ticks import GRACE
 from schemas.events import Alert
-from thumbstream.backtest.tallies import Tally, log
+from thumbstream.backtest.tallies import MINUTE, Tally, log
+
+_KEPT = (
+    8 * 1440
+)  # minutes: what the topic keeps, so that monitors of the log may look back as far as they are allowed to
 
 
-def transitions(monitors: Sequence[Monitor], entries: Iterable[tuple[int, Heard]], **options: int) -> Iterator[Alert]:
-    """What `watch` publishes for a minutes log, in order. `options` are those of Engine."""
-    engine = Engine(monitors, **options)
+def transitions(
+    monitors: Sequence[Monitor], entries: Iterable[tuple[int, Heard]], *, minute: int = MINUTE, grace: int = GRACE
+) -> Iterator[Alert]:
+    """What `watch` publishes for a minutes log of (append time, record), in order. `minute` and `grace` are ms."""
+    engine = Engine(monitors, minute=minute, grace=grace, keep=_KEPT)
     for offset, (append_time, record) in enumerate(entries):
         yield from engine.feed(offset, append_time, record)
 
