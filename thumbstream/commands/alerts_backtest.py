@@ -59,7 +59,7 @@ class Asked:
 
 @dataclass(slots=True)
 class Result:
-    """What one file of monitors did up to the minute `until`: on the votes as they are (`plain`), and with incidents."""
+    """What one file of monitors did until a minute: with the votes as they are (`plain`), and with incidents."""
 
     name: str
     monitors: tuple[Monitor, ...]
@@ -171,8 +171,8 @@ def _show(results: Sequence[Result], votes: Votes, incident: Incident | None) ->
     negative, total = sum(one.negative for one in tallies), sum(one.negative + one.positive for one in tallies)
     first, last = tallies[0].minute, tallies[-1].minute
     days = (last - first) // 1440 + 1
-    dates = f"{_text(first * MINUTE)[:10]} to {_text(last * MINUTE)[:10]}"
-    click.echo(f"{total:,} votes, {negative:,} negative ({negative / total:.1%}), {dates}, {days:,} days")
+    span = f"{_text(first * MINUTE)[:10]} to {_text(last * MINUTE)[:10]}, {days:,} day{'s' * (days > 1)}"
+    click.echo(f"{total:,} votes, {negative:,} negative ({negative / total:.1%}), {span}")
     for reason, count in sorted(votes.refused.items()):
         click.echo(f"  {count:,} records left out: {reason}", err=True)
     if incident is not None:
