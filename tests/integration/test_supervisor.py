@@ -123,6 +123,24 @@ def test_a_crashed_child_is_restarted_alone_and_that_is_told(supervision: Superv
     assert ({"supervisor": os.getpid(), "gateway": before["gateway"]}, False) in supervision.told
 
 
+RELOAD = """
+import signal, time
+signal.signal(signal.SIGHUP, lambda *_: print("read again", flush=True))
+print("up", flush=True)
+while True: time.sleep(0.1)
+"""
+
+
+def test_sighup_goes_on_to_the_children_that_reload(supervision: Supervision, tmp_path: Path) -> None:
+    supervision.run(supervision.spec("watch", RELOAD, reloads=True), supervision.spec("kafka", STAY))
+    before = supervision.until_healthy()
+    supervision.supervisor.reload()
+    log = tmp_path / "watch.log"
+    wait_until(lambda: log.read_text().splitlines() == ["up", "read again"], 60, "the child was asked")
+    assert supervision.supervisor.pids == before
+    assert [name for name, event in supervision.said if event == "asked to reload"] == ["watch"]
+
+
 def test_delays_grow_while_a_child_keeps_crashing(supervision: Supervision) -> None:
     policy = RestartPolicy(first=0.1, longest=0.4)
     child = supervision.spec("sink", "print('up', flush=True); raise SystemExit(3)", restart=policy, start_seconds=20)
