@@ -8,7 +8,7 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from producers import keys
+from producers import secret_files
 from producers.keys import Keys, KeysError, create_key, read
 
 
@@ -28,7 +28,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def _fresh_logger(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keys, "_log", structlog.get_logger())
+    monkeypatch.setattr(secret_files, "_log", structlog.get_logger())
 
 
 def test_a_created_key_is_found_by_its_secret_and_by_nothing_else(path: Path) -> None:
