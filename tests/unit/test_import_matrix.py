@@ -14,7 +14,8 @@ SHELLS = {
 }  # fmt: skip
 PURE_ELSEWHERE = {
     "schemas.events", "schemas.topics", "schemas.constraints",
-    "producers.validation", "producers.grants", "producers.limits", "producers.addresses", "producers.cors", "sinks.rows", "sinks.batch", "sinks.continuity",
+    "producers.validation", "producers.grants", "producers.limits", "producers.addresses", "producers.cors",
+    "sinks.rows", "sinks.batch", "sinks.continuity",
 }  # fmt: skip
 SHARED = ("schemas.events", "schemas.topics", "schemas.constraints")
 WORLDLY = {"asyncio", "os", "random", "secrets", "socket", "subprocess", "tempfile", "threading", "time", "uuid"}
