@@ -14,7 +14,7 @@ def address(peer: str, headers: Mapping[str, str], proxies: int) -> str:
     """
     if proxies > 0:
         entries = [entry.strip() for entry in headers.get("x-forwarded-for", "").split(",")]
-        peer = entries[-proxies] if len(entries) >= proxies else peer
+        peer = (entries[-proxies] if len(entries) >= proxies else "") or peer
     return _grouped(peer)
 
 

@@ -43,7 +43,7 @@ def verify(token: str | None, key_of: Callable[[str], TokenKey | None], now: flo
             return _UNKNOWN
         payload = _JWS.decode_complete(token, key.secret, algorithms=[ALGORITHM])["payload"]
         grant = _grant(json.loads(payload))
-    except (InvalidTokenError, ValueError, KeyError, TypeError, RecursionError):
+    except (InvalidTokenError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return _UNKNOWN
     return grant if now < grant.expires_at else _EXPIRED
 
