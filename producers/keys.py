@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from producers.grants import is_origin
 from producers.secret_files import WatchedFile, locked, replace
 
 RIGHTS = ("ingest", "query", "tokens", "admin")
@@ -100,6 +101,9 @@ def _key(place: str, entry: Any) -> Key:
     rights, origins = _texts(place, entry, "rights"), _texts(place, entry, "origins")
     if not rights or not set(rights) <= set(RIGHTS):
         raise KeysError(f"{place}: rights must be some of {', '.join(RIGHTS)}")
+    for origin in origins:
+        if not is_origin(origin):
+            raise KeysError(f"{place}: origins must be as browsers write them, as https://chat.example")
     return Key(entry["id"], entry["tenant"], frozenset(rights), origins, bytes.fromhex(entry["sha256"]))
 
 

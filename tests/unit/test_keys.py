@@ -131,6 +131,7 @@ GOOD = f'id = "a"\nsha256 = "{"0" * 64}"\ntenant = "t"\nrights = ["ingest"]\n'
         ("[[key]]\n" + GOOD.replace('"t"', '""'), "line 1: tenant"),
         ("[[key]]\n" + GOOD.replace('"a"', '"a_b"'), "line 1: id"),
         (f"[[key]]\n{GOOD}origins = 'x'\n", "line 1: origins must be a list"),
+        (f"[[key]]\n{GOOD}origins = ['https://a.example/']\n", "line 1: origins must be as browsers write them"),
         ("[key]\nid = 1\n", r"only \[\[key\]\] sections"),
         ("[keys]\n", r"only \[\[key\]\] sections"),
         ("key = [1]\n", "a key has only"),
