@@ -155,7 +155,7 @@ def refusal(outcome: Sequence[Result]) -> tuple[int, Violation] | None:
 
 def renamed(result: Result, names: Mapping[str, str]) -> Result:
     """A refusal in the caller's words: `names` maps our fields to those that the client sent."""
-    if not isinstance(result, Violation) or result.field not in names:
+    if not isinstance(result, Violation) or result.field is None or result.field not in names:
         return result
     name = names[result.field]
     message = result.message
