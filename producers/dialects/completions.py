@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,3 +37,29 @@ def _text(content: Any) -> str | None:
     parts = content if isinstance(content, list) else []
     texts = [part["text"] for part in parts if isinstance(part, dict) and isinstance(part.get("text"), str)]
     return "".join(texts) or None
+
+
+def answer_in_text(text: str) -> str | None:
+    """The same for an answer logged as text: one JSON document, a line for each piece of a stream, or the answer."""
+    whole = _decoded(text)
+    if whole is not None:
+        return answer(whole)
+    pieces = [_decoded(line) for line in text.splitlines()]
+    if pieces and all(piece is not None for piece in pieces):
+        return "".join(_delta(piece) for piece in pieces if piece is not None) or None
+    return text or None
+
+
+def _decoded(text: str) -> dict[str, Any] | None:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _delta(piece: Mapping[str, Any]) -> str:
+    choices = piece.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    delta = first.get("delta") if isinstance(first, dict) else None
+    return (_text(delta.get("content")) if isinstance(delta, dict) else None) or ""

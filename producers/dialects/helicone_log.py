@@ -61,13 +61,14 @@ def _properties(names: Mapping[str, str]) -> dict[str, str]:
 
 
 def _described(log: Mapping[str, Any], provider: str) -> dict[str, Any]:
-    request, response = _object(log, "providerRequest", "json"), _object(log, "providerResponse", "json")
+    request, response = _object(log, "providerRequest", "json"), _object(log, "providerResponse")
+    answered, text, status = _object(response, "json"), response.get("textBody"), response.get("status")
     said = {
         "provider": log["provider"] if isinstance(log.get("provider"), str) else provider,
-        "model": completions.model(request, response),
-        "status": _object(log, "providerResponse").get("status"),
+        "model": completions.model(request, answered),
+        "status": status if type(status) is int else None,
         "prompt": completions.prompt(request),
-        "response": completions.answer(response),
+        "response": completions.answer_in_text(text) if isinstance(text, str) else completions.answer(answered),
     }
     return {name: value for name, value in said.items() if value is not None}
 
@@ -81,11 +82,12 @@ def _object(value: Any, *path: str) -> Mapping[str, Any]:
 def _started(log: Mapping[str, Any]) -> int | None:
     """When the model was asked, epoch milliseconds; None when the log does not say it in a usable way."""
     start = _object(log, "timing", "startTime")
-    seconds, milliseconds = start.get("seconds"), start.get("milliseconds", 0)
-    if type(seconds) is not int or type(milliseconds) is not int:
-        return None
-    time = seconds * 1_000 + milliseconds
-    return time if EARLIEST <= time <= LATEST else None
+    time = _number(start.get("seconds")) * 1_000 + _number(start.get("milliseconds"))
+    return int(time) if EARLIEST <= time <= LATEST else None
+
+
+def _number(value: Any) -> float:
+    return value if isinstance(value, (int, float)) else 0
 
 
 def _reply(call: Call, outcome: Sequence[Result]) -> Reply:
