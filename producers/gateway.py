@@ -12,7 +12,7 @@ import uuid_utils
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Mount
+from starlette.routing import BaseRoute
 from starlette.routing import Route as Page
 from starlette.types import Receive, Scope, Send
 
@@ -208,7 +208,10 @@ def create_app(
         finally:
             await publisher.close()
 
-    return Starlette(routes=[*pages, *more, Mount("/", app=ingest)], lifespan=lifespan)
+    app = Starlette(routes=[*pages, *more], lifespan=lifespan)
+    # Whatever is no page goes to the dialects as it was sent; a Mount would leave out paths with a line break in them.
+    app.router.redirect_slashes, app.router.default = False, ingest
+    return app
 
 
 def _pages(publisher: Publisher, metrics: Metrics) -> list[BaseRoute]:
