@@ -49,23 +49,37 @@ def preference_results(call: Call) -> list[Result]:
     if found is None:
         return [_NO_OBJECT]
     value, original = found
-    ratings = value.get("ratings")
-    if not isinstance(ratings, list) or not ratings or not all(isinstance(rating, dict) for rating in ratings):
-        return [Violation("ratings", "missing", "ratings must be a list of objects and not empty")]
-    wrong = wrong_text(value, _TEXTS)
+    wrong = _wrong_ratings(value.get("ratings")) or wrong_text(value, _TEXTS)
     if wrong is not None:
         return [wrong]
     event = {
-        "preference": [_candidate(rating) for rating in ratings],
+        "preference": [_candidate(rating) for rating in value["ratings"]],
         "user_id": value.get("annotator_id"),
         "metadata": _metadata(value, "model", "prompt"),
     }
     return [renamed(call.event(event, original), _OURS)]
 
 
+def _wrong_ratings(ratings: object) -> Violation | None:
+    if not isinstance(ratings, list) or not ratings or not all(isinstance(rating, dict) for rating in ratings):
+        return Violation("ratings", "missing", "ratings must be a list of objects and not empty")
+    wrong = (found for index, rating in enumerate(ratings) if (found := _wrong_rating(f"ratings[{index}]", rating)))
+    return next(wrong, None)
+
+
+def _wrong_rating(place: str, rating: dict[str, Any]) -> Violation | None:
+    number = rating.get("rating")
+    if not isinstance(number, (int, float)) or isinstance(number, bool):
+        return Violation(f"{place}.rating", "wrong_type", f"{place}.rating must be a number")
+    if not isinstance(rating.get("request_id"), str):
+        return Violation(f"{place}.request_id", "missing", f"{place}.request_id must be a string")
+    if not isinstance(rating.get("generation"), str | None):
+        return Violation(f"{place}.generation", "wrong_type", f"{place}.generation must be a string")
+    return None
+
+
 def _candidate(rating: dict[str, Any]) -> dict[str, Any]:
-    given = {"request_id": rating.get("request_id"), "rating": rating.get("rating")}
-    return {**given, "response": rating.get("generation")}
+    return {"request_id": rating["request_id"], "rating": rating["rating"], "response": rating.get("generation")}
 
 
 def _metadata(value: dict[str, Any], *names: str) -> dict[str, Any]:
