@@ -23,7 +23,7 @@ def run(settings: Settings) -> None:
         die(str(error), code=EXIT_STOP)
     metrics = Metrics()
     publisher = KafkaPublisher(settings.kafka_bootstrap_servers, settings.topics.events, metrics, extra=settings.kafka)
-    app = create_app(publisher, keys, metrics, protection=protection)
+    app = create_app(publisher, keys, metrics, rules=settings.tenant, protection=protection)
     serve(app, settings.gateway_host, settings.gateway_port)
 
 
