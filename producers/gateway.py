@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Protocol
 
@@ -176,13 +176,14 @@ def create_app(
     new_id: Callable[[], str] = new_event_id,
     routes: Sequence[Route] = ROUTES,
     more: Sequence[BaseRoute] = (),
+    closing: Sequence[Callable[[], Awaitable[None]]] = (),
     body_seconds: float = _BODY_SECONDS,
     bodies_bytes: int = _BODIES_BYTES,
 ) -> Starlette:
     """The whole application: feedback, /healthz, /readyz, /metrics, and `more` pages of whoever composes it.
 
-    The application owns `publisher` and closes it at the end. `body_seconds` bounds how long a body may take,
-    `bodies_bytes` how much of all bodies is held at once.
+    The application owns `publisher` and closes it at the end, then it calls each of `closing`. `body_seconds` bounds
+    how long a body may take, `bodies_bytes` how much of all bodies is held at once.
     """
     ingest = Ingest(
         publisher,
@@ -202,6 +203,8 @@ def create_app(
             yield
         finally:
             await publisher.close()
+            for close in closing:
+                await close()
 
     return Starlette(routes=[*pages, *more, Mount("/", app=ingest)], lifespan=lifespan)
 
