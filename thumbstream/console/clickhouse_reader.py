@@ -75,7 +75,14 @@ class Account:
 class ClickHouseReader:
     """Asks one server as one login. A broken connection is made anew at the next question."""
 
-    def __init__(self, account: Account, limits: ReadLimits | None = None, *, connections: int = 8) -> None:
+    def __init__(
+        self,
+        account: Account,
+        limits: ReadLimits | None = None,
+        *,
+        connections: int = 8,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
         limits = limits or ReadLimits()
         self._failing = False
         self._client = httpx.AsyncClient(
@@ -86,6 +93,7 @@ class ClickHouseReader:
             timeout=httpx.Timeout(limits.seconds + _SPARE_SECONDS, connect=_CONNECT_SECONDS),
             verify=_trust(account.options),
             trust_env=False,
+            transport=transport,
         )
 
     async def rows(self, statement: Statement) -> list[dict[str, Any]]:

@@ -69,7 +69,12 @@ RATING = Column("boolean", f"if({_RATED}, polarity = 1, NULL)")
 RATING_SCORE = Column("number", f"if({_RATED}, toFloat64(polarity = 1), NULL)")
 RATED_AT = _time("if(signal = 'explicit', voted_at, NULL)")
 PROPERTY = Column("text", _KEY, keyed=True)
-SCORE = Column("number", f"toFloat64OrNull({_KEY})", keyed=True, prefix=SCORE_PREFIX)
+SCORE = Column(
+    "number",
+    f"multiIf({_KEY} = 'true', 1., {_KEY} = 'false', 0., toFloat64OrNull({_KEY}))",
+    keyed=True,
+    prefix=SCORE_PREFIX,
+)
 
 # table -> column -> what it stands for; a table that is a Column is a map: its columns are keys.
 TABLES: Mapping[str, Mapping[str, Column] | Column] = {

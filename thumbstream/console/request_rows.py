@@ -13,6 +13,7 @@ from typing import Any
 from thumbstream.console.request_columns import SCORE_OF_RATING, SCORE_PREFIX
 
 _NUMBER = re.compile(r"-?\d{1,20}(\.\d{1,20})?([eE][+-]?\d{1,2})?")
+_TRUTH = {"true": "1", "false": "0"}  # a score may be a boolean
 _TEXTS = ("prompt", "response")  # of the conversation; long, and no properties
 _UNKNOWN: Mapping[str, Any] = {
     "response_id": None, "response_created_at": None, "model_override": None, "helicone_user": None,
@@ -77,7 +78,7 @@ def _scores(entries: Mapping[str, str], rating: bool | None) -> dict[str, float]
     found = {
         key.removeprefix(SCORE_PREFIX): number
         for key, text in entries.items()
-        if key.startswith(SCORE_PREFIX) and (number := _number(text)) is not None
+        if key.startswith(SCORE_PREFIX) and (number := _number(_TRUTH.get(text, text))) is not None
     }
     if rating is not None:
         found[SCORE_OF_RATING] = int(rating)
