@@ -28,7 +28,7 @@ def run(settings: Settings) -> None:
     reader = query_reader(settings)
     queries = HeliconeQueries(keys, metrics, Statements(settings.clickhouse_views), reader, missing=_NO_STORE)
     closing = [reader.close] if reader else []
-    app = create_app(publisher, keys, metrics, more=queries.routes(), closing=closing)
+    app = create_app(publisher, keys, metrics, more=queries.routes(), closing=closing, rules=settings.tenant)
     serve(app, settings.gateway_host, settings.gateway_port)
 
 

@@ -12,10 +12,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 from urllib.parse import unquote
 
+import orjson
 import structlog
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Match, Route
+from starlette.types import Scope
 
 from producers import bodies
 from producers.bodies import DisconnectedError, ProblemError
@@ -67,19 +69,17 @@ class HeliconeQueries:
         self._memory = bodies.Memory(_BODIES_BYTES)
 
     def routes(self) -> list[BaseRoute]:
-        """All paths, each with and without a slash at its end."""
+        """All paths."""
         posts = {
             "/v1/request/query": self._page,
             "/v1/request/query-clickhouse": self._page,
             "/v1/request/query-ids": self._by_ids,
             "/v1/request/count/query": self._count,
         }
-        paths = [
-            Route(path + slash, self._endpoint(answer), methods=["POST"])
-            for path, answer in posts.items()
-            for slash in ("", "/")
+        paths: list[BaseRoute] = [
+            _Path(path, self._endpoint(answer), methods=["POST"]) for path, answer in posts.items()
         ]
-        return [*paths, Route("/v1/request/{request_id:path}", self._endpoint(self._one), methods=["GET"])]
+        return [*paths, _Path("/v1/request/{request_id}", self._endpoint(self._one), methods=["GET"])]
 
     def _endpoint(self, answer: Answer) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
@@ -88,7 +88,7 @@ class HeliconeQueries:
             self._metrics.count("requests", dialect=_DIALECT, status=str(reply.status))
             self._metrics.observe("query_seconds", time.monotonic() - began)
             headers = {"content-type": "application/json", **reply.headers}
-            return Response(await asyncio.to_thread(bodies.encode, reply.document), reply.status, headers)
+            return Response(await asyncio.to_thread(orjson.dumps, reply.document), reply.status, headers)
 
         return endpoint
 
@@ -162,11 +162,23 @@ class HeliconeQueries:
             return await self._reader.rows(statement)
 
 
+class _Path(Route):
+    """Matches the path as it was sent, with or without a slash at its end, and its own methods only.
+
+    So an id may hold an encoded slash, and other methods of such a path stay the gateway's.
+    """
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """FULL or NONE."""
+        sent = scope.get("raw_path", b"").decode("latin-1").removesuffix("/")
+        match, found = super().matches({**scope, "path": sent})
+        return (match, found) if match is Match.FULL else (Match.NONE, {})
+
+
 def _path_id(request: Request) -> str | None:
-    """The id in the path; one that holds a slash comes with the slash encoded. None when no request can have it."""
-    segments = request.scope["raw_path"].decode("latin-1").removesuffix("/").split("/")[3:]
-    text = unquote(segments[0]) if len(segments) == 1 else ""
-    return text if text and "\0" not in text else None
+    """The id in the path. None when no request can have it."""
+    text = unquote(request.path_params["request_id"])
+    return None if "\0" in text else text
 
 
 def _error(status: int, message: str) -> Reply:
