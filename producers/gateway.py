@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import MappingProxyType
 
@@ -186,6 +186,7 @@ def create_app(
     new_id: Callable[[], str] = new_event_id,
     routes: Sequence[Route] = ROUTES,
     more: Sequence[BaseRoute] = (),
+    closing: Sequence[Callable[[], Awaitable[None]]] = (),
     body_seconds: float = _BODY_SECONDS,
     bodies_bytes: int = _BODIES_BYTES,
     rules: Mapping[str, TenantRules] | None = None,
@@ -193,9 +194,9 @@ def create_app(
 ) -> Starlette:
     """The whole application: feedback, /healthz, /readyz, /metrics, and `more` pages of whoever composes it.
 
-    The application owns `publisher` and closes it at the end. `body_seconds` bounds how long a body may take,
-    `bodies_bytes` how much of all bodies is held at once, `protection` adds tokens, pages and limits. `rules` are what
-    tenants have settled, by tenant.
+    The application owns `publisher` and closes it at the end, then it calls each of `closing`. `body_seconds` bounds
+    how long a body may take, `bodies_bytes` how much of all bodies is held at once, `protection` adds tokens, pages
+    and limits. `rules` are what tenants have settled, by tenant.
     """
     ingest = Ingest(
         publisher,
@@ -217,6 +218,8 @@ def create_app(
             yield
         finally:
             await publisher.close()
+            for close in closing:
+                await close()
 
     app = Starlette(routes=[*pages, *more], lifespan=lifespan)
     # Whatever is no page goes to the dialects as it was sent; a Mount would leave out paths with a line break in them.

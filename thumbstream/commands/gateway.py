@@ -1,4 +1,4 @@
-"""`thumbstream gateway`: keys, producer and HTTP server, composed."""
+"""`thumbstream gateway`: keys, producer, query endpoints and HTTP server, composed."""
 
 from __future__ import annotations
 
@@ -8,8 +8,13 @@ from producers.keys import Keys, KeysError
 from producers.publisher import KafkaPublisher
 from producers.server import serve
 from producers.token_keys import TokenKeys, TokenKeysError
+from thumbstream.console.clickhouse_reader import Account, ClickHouseReader
+from thumbstream.console.helicone_queries import HeliconeQueries
+from thumbstream.console.request_statements import Statements
 from thumbstream.settings import Settings
 from thumbstream.telemetry import EXIT_STOP, Metrics, die
+
+_NO_STORE = "queries are not set up here: THUMBSTREAM_CLICKHOUSE_URL is empty"
 
 
 def run(settings: Settings) -> None:
@@ -23,7 +28,17 @@ def run(settings: Settings) -> None:
         die(str(error), code=EXIT_STOP)
     metrics = Metrics()
     publisher = KafkaPublisher(settings.kafka_bootstrap_servers, settings.topics.events, metrics, extra=settings.kafka)
-    app = create_app(publisher, keys, metrics, protection=protection, rules=settings.tenant)
+    reader = query_reader(settings)
+    queries = HeliconeQueries(keys, metrics, Statements(settings.clickhouse_views), reader, missing=_NO_STORE)
+    app = create_app(
+        publisher,
+        keys,
+        metrics,
+        more=queries.routes(),
+        closing=[reader.close] if reader else [],
+        rules=settings.tenant,
+        protection=protection,
+    )
     serve(app, settings.gateway_host, settings.gateway_port)
 
 
@@ -39,3 +54,11 @@ def protect(settings: Settings, keys: Keys) -> Protection:
         per_address=settings.limit_per_address,
         proxies=settings.trusted_proxies,
     )
+
+
+def query_reader(settings: Settings) -> ClickHouseReader | None:
+    """Who answers queries: the analysts' login, which may read views and nothing else. None without a ClickHouse."""
+    if not settings.clickhouse_url:
+        return None
+    login = settings.clickhouse_analyst_user, settings.clickhouse_analyst_password
+    return ClickHouseReader(Account(settings.clickhouse_url, *login, settings.clickhouse))
