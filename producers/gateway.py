@@ -18,9 +18,10 @@ from starlette.types import Receive, Scope, Send
 
 from producers import bodies
 from producers.bodies import DisconnectedError, ProblemError
-from producers.dialects.exchange import Body, Call, Dialect, Problem, Reply, Result, permitted
+from producers.dialects.exchange import Body, Call, Dialect, FeedbackIds, Problem, Reply, Result, permitted
 from producers.dialects.native import NATIVE, NDJSON
 from producers.dialects.routing import ROUTES, Candidates, Route, match
+from producers.feedback_ids import unshared_ids
 from producers.keys import Key
 from producers.publisher import Publisher
 from schemas.constraints import Violation
@@ -64,11 +65,13 @@ class Ingest:
         clock: Callable[[], int] = now_ms,
         new_id: Callable[[], str] = new_event_id,
         routes: Sequence[Route] = ROUTES,
+        feedback_ids: FeedbackIds | None = None,
         body_seconds: float = _BODY_SECONDS,
         bodies_bytes: int = _BODIES_BYTES,
     ) -> None:
         self._publisher, self._keys, self._metrics = publisher, keys, metrics
         self._clock, self._new_id, self._routes = clock, new_id, routes
+        self._ids = feedback_ids or unshared_ids()
         self._failing = False
         self._body_seconds, self._memory = body_seconds, bodies.Memory(bodies_bytes)
 
@@ -102,15 +105,15 @@ class Ingest:
             route, path = next((pair for pair in candidates if pair[0].claims(headers, body)), candidates[-1])
             dialect = route.dialect
             source = _source(dialect.name, headers.get("user-agent", ""))
-            call = Call(path, headers, body, key.tenant, source, self._clock(), self._new_id)
+            call = Call(path, headers, body, key.tenant, source, self._clock(), self._new_id, self._ids)
             results = [permitted(result, key.rights) for result in dialect.results(call)]
             if not await self._publish(dialect, results):
                 return dialect, dialect.trouble(Problem("unavailable", "nothing is promised: send all of it again"))
             return dialect, dialect.reply(call, results)
 
     def _key(self, candidates: Candidates, headers: Mapping[str, str]) -> Key:
-        secrets = (route.dialect.secret(headers) for route, _ in candidates)
-        key = self._keys.find(next((secret for secret in secrets if secret), None))
+        found = (self._keys.find(route.dialect.secret(headers)) for route, _ in candidates)
+        key = next((key for key in found if key is not None), None)  # a client may carry another service's key beside
         if key is None:
             raise ProblemError(Problem("unauthorized", "the API key is missing or unknown"))
         return key
@@ -175,13 +178,15 @@ def create_app(
     clock: Callable[[], int] = now_ms,
     new_id: Callable[[], str] = new_event_id,
     routes: Sequence[Route] = ROUTES,
+    feedback_ids: FeedbackIds | None = None,
     more: Sequence[BaseRoute] = (),
     body_seconds: float = _BODY_SECONDS,
     bodies_bytes: int = _BODIES_BYTES,
 ) -> Starlette:
     """The whole application: feedback, /healthz, /readyz, /metrics, and `more` pages of whoever composes it.
 
-    The application owns `publisher` and closes it at the end. `body_seconds` bounds how long a body may take,
+    The application owns `publisher` and closes it at the end. `feedback_ids` are those that all gateways
+    share; without them ids are good for this process only. `body_seconds` bounds how long a body may take,
     `bodies_bytes` how much of all bodies is held at once.
     """
     ingest = Ingest(
@@ -191,6 +196,7 @@ def create_app(
         clock=clock,
         new_id=new_id,
         routes=routes,
+        feedback_ids=feedback_ids,
         body_seconds=body_seconds,
         bodies_bytes=bodies_bytes,
     )

@@ -9,6 +9,7 @@ from urllib.parse import unquote
 from producers.dialects.exchange import Body, Dialect, Problem
 from producers.dialects.helicone import HELICONE
 from producers.dialects.native import ERASURE, NATIVE
+from producers.dialects.portkey import AMENDMENT, PORTKEY, carries_key
 
 Headers = Mapping[str, str]
 
@@ -48,6 +49,10 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/v1/events", NATIVE),
     Route("DELETE", "/v1/requests/{request_id}", ERASURE),
     Route("POST", "/v1/request/{request_id}/feedback", HELICONE),
+    Route("POST", "/v1/feedback", PORTKEY),
+    Route("PUT", "/v1/feedback/{feedback_id}", AMENDMENT),
+    Route("POST", "/feedback", PORTKEY, lambda headers, _body: carries_key(headers)),
+    Route("PUT", "/feedback/{feedback_id}", AMENDMENT),
 )
 
 Candidates = tuple[tuple[Route, dict[str, str]], ...]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from producers import feedback_ids
+from producers.feedback_ids import FeedbackIds, SecretsError, SecretsFile
 from producers.gateway import create_app
 from producers.keys import Keys, KeysError
 from producers.publisher import KafkaPublisher
@@ -11,13 +13,15 @@ from thumbstream.telemetry import EXIT_STOP, Metrics, die
 
 
 def run(settings: Settings) -> None:
-    """Serve until stopped. Exits with EXIT_STOP when no keys can be read: nobody could send anything."""
+    """Serve until stopped. Exits with EXIT_STOP when no keys, or no secrets of feedback ids, can be read."""
     if settings.keys_file is None:
         die("THUMBSTREAM_KEYS_FILE is not set (make a key with `thumbstream keys create`)", code=EXIT_STOP)
     try:
         keys = Keys(settings.keys_file)
-    except KeysError as error:
+        secrets = SecretsFile(settings.feedback_ids_file or settings.keys_file.parent / feedback_ids.NAME)
+    except (KeysError, SecretsError) as error:
         die(str(error), code=EXIT_STOP)
     metrics = Metrics()
     publisher = KafkaPublisher(settings.kafka_bootstrap_servers, settings.topics.events, metrics, extra=settings.kafka)
-    serve(create_app(publisher, keys, metrics), settings.gateway_host, settings.gateway_port)
+    app = create_app(publisher, keys, metrics, feedback_ids=FeedbackIds(secrets))
+    serve(app, settings.gateway_host, settings.gateway_port)
