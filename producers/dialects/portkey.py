@@ -16,7 +16,7 @@ from producers.validation import RefusedError
 from schemas.constraints import Violation
 from schemas.events import FeedbackEvent
 
-_API_KEY = "x-portkey-api-key"
+API_KEY = "x-portkey-api-key"
 # The vendor's clients send the same body once more after a 5xx, unless a gateway answers for itself by such a header.
 _FINAL = {"x-portkey-gateway-exception": "true"}
 _CODES = {401: "AB05", 403: "AB03", 404: "AB08", 429: "AB06"}
@@ -31,12 +31,7 @@ _OURS = {"request_id": "trace_id", "comment": "text", "user_id": "metadata._user
 
 def secret(headers: Mapping[str, str]) -> str | None:
     """The key. A client may send both headers: then `Authorization` is for the model's provider."""
-    return headers.get(_API_KEY, "").strip() or bearer(headers)
-
-
-def carries_key(headers: Mapping[str, str]) -> bool:
-    """Whether the header that is Portkey's alone is there."""
-    return _API_KEY in headers
+    return headers.get(API_KEY, "").strip() or bearer(headers)
 
 
 def results(call: Call) -> list[Result]:

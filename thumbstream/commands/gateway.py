@@ -23,5 +23,5 @@ def run(settings: Settings) -> None:
         die(str(error), code=EXIT_STOP)
     metrics = Metrics()
     publisher = KafkaPublisher(settings.kafka_bootstrap_servers, settings.topics.events, metrics, extra=settings.kafka)
-    app = create_app(publisher, keys, metrics, feedback_ids=FeedbackIds(secrets))
+    app = create_app(publisher, keys, metrics, feedback_ids=FeedbackIds(secrets), rules=settings.tenant)
     serve(app, settings.gateway_host, settings.gateway_port)
