@@ -19,9 +19,20 @@ from starlette.types import Receive, Scope, Send
 from producers import bodies
 from producers.access import Access, Caller, KeyRing, Protection
 from producers.bodies import DisconnectedError, ProblemError
-from producers.dialects.exchange import Body, Call, Dialect, Problem, Reply, Result, TenantRules, permitted
+from producers.dialects.exchange import (
+    Body,
+    Call,
+    Dialect,
+    FeedbackIds,
+    Problem,
+    Reply,
+    Result,
+    TenantRules,
+    permitted,
+)
 from producers.dialects.native import NATIVE, NDJSON
 from producers.dialects.routing import ROUTES, Candidates, Route, match, speaker
+from producers.feedback_ids import unshared_ids
 from producers.publisher import Publisher
 from schemas.constraints import Violation
 from schemas.events import FeedbackEvent
@@ -59,6 +70,7 @@ class Ingest:
         clock: Callable[[], int] = now_ms,
         new_id: Callable[[], str] = new_event_id,
         routes: Sequence[Route] = ROUTES,
+        feedback_ids: FeedbackIds | None = None,
         body_seconds: float = _BODY_SECONDS,
         bodies_bytes: int = _BODIES_BYTES,
         protection: Protection | None = None,
@@ -68,6 +80,7 @@ class Ingest:
         self._access = Access(keys, protection or Protection())
         self._rules = rules or {}
         self._clock, self._new_id, self._routes = clock, new_id, routes
+        self._ids = feedback_ids or unshared_ids()
         self._failing = False
         self._body_seconds, self._memory = body_seconds, bodies.Memory(bodies_bytes)
         self._strangers = bodies.Memory(_STRANGERS_BYTES)
@@ -110,7 +123,7 @@ class Ingest:
             key = self._access.identify_by_body(caller, dialect, body, now / 1000)
             call = Call(
                 path, headers, body, key.tenant, _source(dialect.name, headers.get("user-agent", "")), self._clock(),
-                self._new_id, self._rules.get(key.tenant, TenantRules()), key_id=key.id, origins=key.origins,
+                self._new_id, self._ids, self._rules.get(key.tenant, TenantRules()), key_id=key.id, origins=key.origins,
                 grant=caller.grant, sign=self._access.sign,
             )  # fmt: skip
             results = [permitted(result, key.rights) for result in dialect.results(call)]
@@ -185,6 +198,7 @@ def create_app(
     clock: Callable[[], int] = now_ms,
     new_id: Callable[[], str] = new_event_id,
     routes: Sequence[Route] = ROUTES,
+    feedback_ids: FeedbackIds | None = None,
     more: Sequence[BaseRoute] = (),
     closing: Sequence[Callable[[], Awaitable[None]]] = (),
     body_seconds: float = _BODY_SECONDS,
@@ -194,9 +208,10 @@ def create_app(
 ) -> Starlette:
     """The whole application: feedback, /healthz, /readyz, /metrics, and `more` pages of whoever composes it.
 
-    The application owns `publisher` and closes it at the end, then it calls each of `closing`. `body_seconds` bounds
-    how long a body may take, `bodies_bytes` how much of all bodies is held at once, `protection` adds tokens, pages
-    and limits. `rules` are what tenants have settled, by tenant.
+    The application owns `publisher` and closes it at the end, then it calls each of `closing`. `feedback_ids` are those
+    that all gateways share; without them ids are good for this process only. `body_seconds` bounds how long a body may
+    take, `bodies_bytes` how much of all bodies is held at once, `protection` adds tokens, pages and limits. `rules` are
+    what tenants have settled, by tenant.
     """
     ingest = Ingest(
         publisher,
@@ -205,6 +220,7 @@ def create_app(
         clock=clock,
         new_id=new_id,
         routes=routes,
+        feedback_ids=feedback_ids,
         body_seconds=body_seconds,
         bodies_bytes=bodies_bytes,
         rules=rules,

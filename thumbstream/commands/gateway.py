@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from producers import feedback_ids
 from producers.access import Protection, Tokens
+from producers.feedback_ids import FeedbackIds, SecretsError, SecretsFile
 from producers.gateway import create_app
 from producers.keys import Keys, KeysError
 from producers.publisher import KafkaPublisher
@@ -18,13 +20,14 @@ _NO_STORE = "queries are not set up here: THUMBSTREAM_CLICKHOUSE_URL is empty"
 
 
 def run(settings: Settings) -> None:
-    """Serve until stopped. Exits with EXIT_STOP when no keys can be read: nobody could send anything."""
+    """Serve until stopped. Exits with EXIT_STOP when no keys, or no secrets of feedback ids, can be read."""
     if settings.keys_file is None:
         die("THUMBSTREAM_KEYS_FILE is not set (make a key with `thumbstream keys create`)", code=EXIT_STOP)
     try:
         keys = Keys(settings.keys_file)
         protection = protect(settings, keys)
-    except (KeysError, TokenKeysError) as error:
+        secrets = SecretsFile(settings.feedback_ids_file or settings.keys_file.parent / feedback_ids.NAME)
+    except (KeysError, TokenKeysError, SecretsError) as error:
         die(str(error), code=EXIT_STOP)
     metrics = Metrics()
     publisher = KafkaPublisher(settings.kafka_bootstrap_servers, settings.topics.events, metrics, extra=settings.kafka)
@@ -34,6 +37,7 @@ def run(settings: Settings) -> None:
         publisher,
         keys,
         metrics,
+        feedback_ids=FeedbackIds(secrets),
         more=queries.routes(),
         closing=[reader.close] if reader else [],
         rules=settings.tenant,
