@@ -125,12 +125,13 @@ class Access:
         Whoever is let through to send a body first is counted by address until the body says who it is: so one address
         cannot keep many slow bodies open.
         """
-        secret = next((found for dialect in dialects if (found := dialect.secret(headers))), None)
+        secrets = [found for dialect in dialects if (found := dialect.secret(headers))]
         if dialects[-1].token is None:
-            caller.key = self._keys.find(secret)
+            # a client may carry another service's key beside ours
+            caller.key = next((key for secret in secrets if (key := self._keys.find(secret)) is not None), None)
             self._judge(caller)
-        elif secret is not None:
-            self._by_token(caller, secret, now)
+        elif secrets:
+            self._by_token(caller, secrets[0], now)
         else:
             self._judge_page(caller)
             self._limit(self._per_address.take(caller.address, self._rules.monotonic()))

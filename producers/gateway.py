@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import MappingProxyType
 
@@ -19,9 +19,20 @@ from starlette.types import Receive, Scope, Send
 from producers import bodies
 from producers.access import Access, Caller, KeyRing, Protection
 from producers.bodies import DisconnectedError, ProblemError
-from producers.dialects.exchange import Body, Call, Dialect, Problem, Reply, Result, TenantRules, permitted
+from producers.dialects.exchange import (
+    Body,
+    Call,
+    Dialect,
+    FeedbackIds,
+    Problem,
+    Reply,
+    Result,
+    TenantRules,
+    permitted,
+)
 from producers.dialects.native import NATIVE, NDJSON
 from producers.dialects.routing import ROUTES, Candidates, Route, match, speaker
+from producers.feedback_ids import unshared_ids
 from producers.publisher import Publisher
 from schemas.constraints import Violation
 from schemas.events import FeedbackEvent
@@ -59,14 +70,17 @@ class Ingest:
         clock: Callable[[], int] = now_ms,
         new_id: Callable[[], str] = new_event_id,
         routes: Sequence[Route] = ROUTES,
+        feedback_ids: FeedbackIds | None = None,
         body_seconds: float = _BODY_SECONDS,
         bodies_bytes: int = _BODIES_BYTES,
-        rules: Mapping[str, TenantRules] | None = None,
         protection: Protection | None = None,
+        rules: Mapping[str, TenantRules] | None = None,
     ) -> None:
-        self._publisher, self._metrics, self._rules = publisher, metrics, rules or {}
+        self._publisher, self._metrics = publisher, metrics
         self._access = Access(keys, protection or Protection())
+        self._rules = rules or {}
         self._clock, self._new_id, self._routes = clock, new_id, routes
+        self._ids = feedback_ids or unshared_ids()
         self._failing = False
         self._body_seconds, self._memory = body_seconds, bodies.Memory(bodies_bytes)
         self._strangers = bodies.Memory(_STRANGERS_BYTES)
@@ -80,7 +94,8 @@ class Ingest:
         found = match(method or scope["method"], scope["raw_path"].decode("latin-1"), self._routes)
         if isinstance(found, Problem):
             return await self._send(send, NATIVE, NATIVE.trouble(found))
-        dialect, caller = speaker(found, headers), self._access.arrive(scope, headers)
+        dialect = speaker(found, headers)
+        caller = self._access.arrive(scope, headers)
         if method:
             return await self._send(send, dialect, self._access.preflight(caller, dialect, method, headers))
         try:
@@ -106,11 +121,10 @@ class Ingest:
             route, path = next((pair for pair in candidates if pair[0].claims(headers, body)), candidates[-1])
             dialect = route.dialect
             key = self._access.identify_by_body(caller, dialect, body, now / 1000)
-            source = _source(dialect.name, headers.get("user-agent", ""))
-            rules = self._rules.get(key.tenant, TenantRules())
             call = Call(
-                path, headers, body, key.tenant, source, self._clock(), self._new_id, rules,
-                key_id=key.id, origins=key.origins, grant=caller.grant, sign=self._access.sign,
+                path, headers, body, key.tenant, _source(dialect.name, headers.get("user-agent", "")), self._clock(),
+                self._new_id, self._ids, self._rules.get(key.tenant, TenantRules()), key_id=key.id, origins=key.origins,
+                grant=caller.grant, sign=self._access.sign,
             )  # fmt: skip
             results = [permitted(result, key.rights) for result in dialect.results(call)]
             self._access.charge(caller, len(results))
@@ -184,7 +198,9 @@ def create_app(
     clock: Callable[[], int] = now_ms,
     new_id: Callable[[], str] = new_event_id,
     routes: Sequence[Route] = ROUTES,
+    feedback_ids: FeedbackIds | None = None,
     more: Sequence[BaseRoute] = (),
+    closing: Sequence[Callable[[], Awaitable[None]]] = (),
     body_seconds: float = _BODY_SECONDS,
     bodies_bytes: int = _BODIES_BYTES,
     rules: Mapping[str, TenantRules] | None = None,
@@ -192,9 +208,10 @@ def create_app(
 ) -> Starlette:
     """The whole application: feedback, /healthz, /readyz, /metrics, and `more` pages of whoever composes it.
 
-    The application owns `publisher` and closes it at the end. `body_seconds` bounds how long a body may take,
-    `bodies_bytes` how much of all bodies is held at once. `rules` are what tenants have settled, by tenant;
-    `protection` adds tokens, pages and limits.
+    The application owns `publisher` and closes it at the end, then it calls each of `closing`. `feedback_ids` are those
+    that all gateways share; without them ids are good for this process only. `body_seconds` bounds how long a body may
+    take, `bodies_bytes` how much of all bodies is held at once, `protection` adds tokens, pages and limits. `rules` are
+    what tenants have settled, by tenant.
     """
     ingest = Ingest(
         publisher,
@@ -203,6 +220,7 @@ def create_app(
         clock=clock,
         new_id=new_id,
         routes=routes,
+        feedback_ids=feedback_ids,
         body_seconds=body_seconds,
         bodies_bytes=bodies_bytes,
         rules=rules,
@@ -216,6 +234,8 @@ def create_app(
             yield
         finally:
             await publisher.close()
+            for close in closing:
+                await close()
 
     app = Starlette(routes=[*pages, *more], lifespan=lifespan)
     # Whatever is no page goes to the dialects as it was sent; a Mount would leave out paths with a line break in them.

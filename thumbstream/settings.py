@@ -89,6 +89,11 @@ class Settings:
         parse_rate,
     )
     trusted_proxies: int = _setting(0, "Proxies in front whose `X-Forwarded-For` is believed; 0: none", int)
+    feedback_ids_file: Path | None = _setting(
+        None,
+        "Secrets of feedback ids, shared by all gateways; empty: beside the keys file, made if it is not there",
+        _path,
+    )
     data_dir: Path = _setting(Path(".thumbstream"), "Where `up` keeps brokers' and ClickHouse's data", Path)
     health_port: int = _setting(0, "Port of a worker's or sink's /healthz, /readyz and /metrics; 0: none", int)
     log_level: str = _setting("INFO", "DEBUG, INFO, WARNING or ERROR", str.upper)

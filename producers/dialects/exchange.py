@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from producers.grants import Grant
-from producers.validation import RefusedError, parse_event
+from producers.validation import RefusedError, parse_amendment, parse_event
 from schemas.constraints import Violation
 from schemas.events import FeedbackEvent
 
@@ -67,6 +67,18 @@ def _no_signing(grant: Grant) -> str:  # noqa: ARG001 - stands in for what signs
     raise LookupError("there are no token keys")
 
 
+class FeedbackIds(Protocol):
+    """Ids under which a vendor's client may speak of its vote again. They tell by themselves whether they are real."""
+
+    def issue(self, tenant_id: str, request_id: str) -> str:
+        """A new id for a vote on this request, which may hold no half of a surrogate pair."""
+        ...
+
+    def is_issued(self, tenant_id: str, feedback_id: str) -> bool:
+        """Whether this text is an id that a gateway made for this tenant."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class TenantRules:
     """What one tenant has settled about its own calls. `requesty_scale` is the lowest and highest `rating`."""
@@ -89,6 +101,7 @@ class Call:
     source: str
     received_at: int
     new_id: Callable[[], str]
+    ids: FeedbackIds
     rules: TenantRules = TenantRules()
     key_id: str = ""
     origins: tuple[str, ...] = ()
@@ -106,6 +119,21 @@ class Call:
                 tenant_id=self.tenant_id,
                 source=self.source,
                 new_id=self.new_id,
+                received_at=self.received_at,
+                original=original,
+                feedback_id=feedback_id,
+            )
+        except RefusedError as refused:
+            return refused.violation
+
+    def amendment(self, value: object, original: bytes, feedback_id: str) -> FeedbackEvent | Violation:
+        """The amendment, by fields in the native form, of the vote that `feedback_id` names, or why there is none."""
+        try:
+            return parse_amendment(
+                value,
+                tenant_id=self.tenant_id,
+                source=self.source,
+                event_id=self.new_id(),
                 received_at=self.received_at,
                 original=original,
                 feedback_id=feedback_id,
