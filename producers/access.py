@@ -13,7 +13,7 @@ from producers import cors, limits, tokens
 from producers.addresses import address
 from producers.bodies import ProblemError
 from producers.dialects.exchange import Body, Dialect, Problem, Reply
-from producers.grants import Grant
+from producers.grants import Grant, is_origin
 from producers.keys import Key
 from producers.limits import Limiter, Rate
 from producers.token_keys import TokenKey
@@ -222,4 +222,6 @@ class Access:
     def _allows(self, origin: str, dialect: Dialect) -> bool:
         if dialect.token is None:
             return self._rules.key_origins(origin)
-        return not self._rules.page_origins or origin in self._rules.page_origins
+        if self._rules.page_origins:
+            return origin in self._rules.page_origins
+        return is_origin(origin) or origin == "null"  # nothing else is ever repeated to anybody
