@@ -231,6 +231,13 @@ def test_a_token_ends_with_the_key_that_asked_for_it(site: Site) -> None:
     assert refusal(site.vote(other)) == (401, None, "unauthorized")
 
 
+def test_a_token_ends_when_its_key_loses_the_right_to_give_any(site: Site) -> None:
+    token = site.token()
+    site.keys_file.write_text(site.keys_file.read_text().replace('["ingest", "tokens"]', '["ingest"]', 1))
+    site.now += 2
+    assert refusal(site.vote(token)) == (401, None, "unauthorized")
+
+
 def test_old_token_keys_verify_until_they_are_removed(site: Site) -> None:
     now = datetime.fromtimestamp(NOON, UTC)
     first = site.token()
