@@ -31,8 +31,8 @@ def sign(grant: Grant, key: TokenKey) -> str:
 def verify(token: str | None, key_of: Callable[[str], TokenKey | None], now: float) -> Grant | Problem:
     """What a token allows at `now` (epoch seconds), or why it allows nothing.
 
-    No changed token passes for the same one: the library refuses bits beyond the signature's 32 bytes, and we the padding
-    that it would take.
+    No changed token passes for the same one: the library refuses bits beyond the signature's 32 bytes, and here the
+    padding that it would take is refused.
     """
     if not token or len(token) > MAX_TOKEN or not _SHAPE.fullmatch(token):
         return _UNKNOWN
