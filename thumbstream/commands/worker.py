@@ -38,7 +38,10 @@ def run(settings: Settings, role: str) -> None:
     """Run until stopped. Exits with EXIT_STOP when the topics do not have the shape that meaning needs."""
     # Until Faust listens there is nothing in work, and a stop is a stop.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-    admin = topic_admin.client(settings.kafka_bootstrap_servers, settings.kafka)
+    try:
+        admin = topic_admin.client(settings.kafka_bootstrap_servers, settings.kafka)
+    except KafkaException as error:
+        die(f"[kafka]: {error}", code=EXIT_STOP)
     try:
         topic_admin.wait_for(admin, [topic.name for topic in settings.topics], _TOPICS_SECONDS)
         wrong = topic_admin.problems(admin, settings.topics)
