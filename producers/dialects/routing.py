@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from urllib.parse import unquote
 
 from producers.dialects import cohere3, helicone_legacy
@@ -25,11 +24,6 @@ def _always(headers: Headers, body: Body) -> bool:  # noqa: ARG001 - the default
     return True
 
 
-@cache
-def _segments(template: str) -> tuple[str, ...]:
-    return tuple(template.split("/")[1:])
-
-
 @dataclass(frozen=True, slots=True)
 class Route:
     """One method and path template (`{name}` takes one segment that is not empty).
@@ -46,7 +40,7 @@ class Route:
 
     def path(self, segments: Sequence[str]) -> dict[str, str] | None:
         """The placeholders' values, or None when the path is another one. `segments` are percent-encoded."""
-        wanted = _segments(self.template)
+        wanted = self.template.split("/")[1:]
         if len(wanted) != len(segments):
             return None
         values: dict[str, str] = {}
