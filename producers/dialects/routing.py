@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from producers.dialects import cohere3, helicone_legacy
+from producers.dialects.browser import BROWSER, TOKENS
 from producers.dialects.cohere import GENERATE, PREFERENCE
 from producers.dialects.exchange import Body, Dialect, Problem
 from producers.dialects.helicone import HELICONE, SESSION
 from producers.dialects.helicone_context import PROPERTY, SCORE
 from producers.dialects.helicone_log import TRACE, log
 from producers.dialects.native import ERASURE, NATIVE
+from producers.dialects.portkey import AMENDMENT, API_KEY, PORTKEY
 from producers.dialects.requesty import REQUESTY
 
 Headers = Mapping[str, str]
@@ -54,6 +56,8 @@ class Route:
 ROUTES: tuple[Route, ...] = (
     Route("POST", "/v1/events", NATIVE),
     Route("DELETE", "/v1/requests/{request_id}", ERASURE),
+    Route("POST", "/v1/feedback-tokens", TOKENS),
+    Route("POST", "/v1/token-feedback", BROWSER),
     Route("POST", "/v1/request/{request_id}/feedback", HELICONE),
     Route("POST", "/v1/session/{session_id}/feedback", SESSION),
     Route("PUT", "/v1/request/{request_id}/property", PROPERTY),
@@ -67,6 +71,10 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/v1/feedback/generate", GENERATE),
     Route("POST", "/v1/feedback/generate/preference", PREFERENCE),
     Route("POST", "/feedback/{request_id}", REQUESTY),
+    Route("POST", "/v1/feedback", PORTKEY),
+    Route("PUT", "/v1/feedback/{feedback_id}", AMENDMENT),
+    Route("PUT", "/feedback/{feedback_id}", AMENDMENT),
+    Route("POST", "/feedback", PORTKEY, lambda headers, _body: API_KEY in headers, sign=API_KEY),
     Route("POST", "/feedback", cohere3.COHERE_3, cohere3.claims),
     Route("POST", "/check-api-key", cohere3.KEY_CHECK),
 )
