@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from producers.dialects.exchange import Dialect, Problem
 from producers.dialects.native import NATIVE
 from producers.dialects.routing import ROUTES, Route, match
+from producers.feedback_ids import unshared_ids
 from tests.fixtures.memory_gateway import MemoryGateway
 from tests.fixtures.vendor_samples import Player, samples
 
+_IDS = unshared_ids()
 Header = tuple[bytes, bytes]
 Answer = tuple[int, dict[bytes, bytes], bytes]
 
@@ -44,6 +46,8 @@ _MORE: dict[str, list[Any]] = {
     "/v1/request/{request_id}/property": [{"key": "plan", "value": "pro"}],
     "/v1/request/{request_id}/score": [{"scores": {"accuracy": 1, "fluent": True}}],
     "/v1/feedback": [{"helicone-id": "h", "name": "n", "value": 1, "data-type": "numerical"}],
+    "/v1/feedback/{feedback_id}": [{"value": 3, "weight": 0.5, "metadata": {"_user": "u"}, "text": "t"}],
+    "/feedback/{feedback_id}": [{"value": 3}],
     "/feedback": [{"id": "g", "good_response": True, "desired_response": "", "feedback": ""}],
 }
 _LOG = {
@@ -175,7 +179,13 @@ async def _call(gateway: MemoryGateway, method: str, raw_path: bytes, headers: l
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> MemoryGateway:
-    return MemoryGateway(tmp_path_factory.mktemp("fuzz"))
+    return MemoryGateway(tmp_path_factory.mktemp("fuzz"), feedback_ids=_IDS)
+
+
+def _path(route: Route) -> bytes:
+    """A path of the route, with a feedback id that the gateway knows as its own."""
+    known = route.template.replace("{feedback_id}", _IDS.issue("acme", "r"))
+    return known.replace("{", "").replace("}", "").encode()
 
 
 def _form(dialect: Dialect, status: int) -> tuple[bytes, Any]:
@@ -228,7 +238,7 @@ def test_no_body_breaks_a_route(gateway: MemoryGateway, route: Route) -> None:
     @settings(max_examples=settings().max_examples // 2)
     @given(_contents(route), _odd_headers)
     def attack(body: bytes, odd: list[Header]) -> None:
-        path = route.template.replace("{", "").replace("}", "").encode()
+        path = _path(route)
         _send(gateway, route.method, path, [*_key(gateway), *odd], body)
 
     attack()
@@ -252,7 +262,7 @@ def test_no_path_breaks_a_route(gateway: MemoryGateway, route: Route) -> None:
 def test_a_real_body_is_taken_and_a_stranger_is_refused_in_the_routes_own_form(
     gateway: MemoryGateway, route: Route
 ) -> None:
-    path = route.template.replace("{", "").replace("}", "").encode()
+    path = _path(route)
     body = _encoded([*_bodies(route), *_MORE.get(route.template, []), _LOG][0])
     status = _send(gateway, route.method, path, _key(gateway), body)[0]
     assert status in ((403,) if route.method == "DELETE" else (200, 201, 204))  # only an admin's key may erase
