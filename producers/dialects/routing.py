@@ -91,6 +91,7 @@ def match(method: str, raw_path: str, routes: Sequence[Route] = ROUTES) -> Candi
     found = tuple((route, path) for route in routes if (path := route.path(segments)) is not None)
     if not found:
         return Problem("not_found", "there is nothing at this path")
+    found = tuple(pair for pair in found if not pair[1]) or found  # a path that is spelt out is never a placeholder's
     allowed = tuple((route, path) for route, path in found if route.method == method)
     if not allowed:
         methods = tuple(dict.fromkeys(route.method for route, _ in found))
