@@ -65,6 +65,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/custom/v1/log", log("custom")),
     Route("POST", "/oai/v1/log", log("openai")),
     Route("POST", "/anthropic/v1/log", log("anthropic")),
+    Route("POST", "/googleapis/v1/log", log("google")),
     Route("POST", "/v1/trace/custom/v1/log", TRACE),
     Route("POST", "/v1/trace/custom/log", TRACE),
     Route("POST", "/v1/feedback", helicone_legacy.HELICONE_LEGACY, helicone_legacy.claims, sign="helicone-auth"),

@@ -220,6 +220,21 @@ def test_an_answer_logged_as_text_is_read(helicone: Helicone, text: str, answer:
 
 
 @pytest.mark.parametrize(
+    ("path", "response"),
+    [
+        ("/oai/v1/log", {"choices": [{"text": "old form"}]}),
+        ("/oai/v1/log", {"output_text": "new form"}),
+        ("/anthropic/v1/log", {"content": [{"type": "text", "text": "in "}, {"type": "text", "text": "parts"}]}),
+        ("/googleapis/v1/log", {"candidates": [{"content": {"parts": [{"text": "in parts"}]}}]}),
+    ],
+)
+def test_every_providers_form_of_an_answer_is_read(helicone: Helicone, path: str, response: dict[str, Any]) -> None:
+    log = {"providerRequest": {"json": {}}, "providerResponse": {"json": response}}
+    assert helicone.call(path, log).status_code == 200
+    assert json.loads(helicone.event.metadata["response"] or "") in ("old form", "new form", "in parts")
+
+
+@pytest.mark.parametrize(
     ("sent", "kept"), [("ÄÖ".encode(), "ÄÖ"), ("Ä".encode("latin-1"), "Ä")], ids=["as UTF-8", "as Latin-1"]
 )
 def test_headers_beyond_ascii_are_read_and_sent_back(helicone: Helicone, sent: bytes, kept: str) -> None:
