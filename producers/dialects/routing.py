@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from urllib.parse import unquote
 
 from producers.dialects import cohere3, helicone_legacy
@@ -24,6 +25,11 @@ def _always(headers: Headers, body: Body) -> bool:  # noqa: ARG001 - the default
     return True
 
 
+@cache  # every request is compared with every template
+def _parts(template: str) -> Sequence[str]:
+    return template.split("/")[1:]
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """One method and path template (`{name}` takes one segment that is not empty).
@@ -40,7 +46,7 @@ class Route:
 
     def path(self, segments: Sequence[str]) -> dict[str, str] | None:
         """The placeholders' values, or None when the path is another one. `segments` are percent-encoded."""
-        wanted = self.template.split("/")[1:]
+        wanted = _parts(self.template)
         if len(wanted) != len(segments):
             return None
         values: dict[str, str] = {}
