@@ -56,7 +56,8 @@ def test_schemathesis_finds_nothing_wrong(tmp_path: Path, mode: str) -> None:
         )  # fmt: skip
     assert done.returncode == 0, done.stdout[-8_000:]
     assert re.search(r"[1-9]\d* generated, [1-9]\d* passed", done.stdout), done.stdout[-2_000:]
-    assert "Warnings" not in done.stdout, done.stdout[-2_000:]  # it says so where it only ever met 401 or 404
+    for complaint in ("Authentication failed", "Missing test data"):  # where it only ever met 401 or 404
+        assert complaint not in done.stdout, done.stdout[-2_000:]
     assert len(gateway.events) > 100
 
 
