@@ -17,6 +17,22 @@ def prompt(request: Mapping[str, Any]) -> Any:
     return next((request[name] for name in ("messages", "contents", "prompt", "input") if request.get(name)), None)
 
 
+_COUNTS = {
+    "prompt_tokens": ("prompt_tokens", "input_tokens", "promptTokenCount"),
+    "completion_tokens": ("completion_tokens", "output_tokens", "candidatesTokenCount"),
+    "total_tokens": ("total_tokens", "totalTokenCount"),
+}
+
+
+def tokens(response: Mapping[str, Any]) -> dict[str, int]:
+    """How many tokens a response says it took; what it does not say is left out, the total excepted."""
+    said = next((found for name in ("usage", "usageMetadata") if isinstance(found := response.get(name), dict)), {})
+    counts = {ours: said[name] for ours, names in _COUNTS.items() for name in names if type(said.get(name)) is int}
+    if len(counts) == 2 and "total_tokens" not in counts:
+        counts["total_tokens"] = sum(counts.values())
+    return counts
+
+
 def answer(response: Mapping[str, Any]) -> str | None:
     """The text of the first answer; None when there is none in a known form."""
     chosen, candidate = _first(response.get("choices")), _first(response.get("candidates"))

@@ -235,6 +235,25 @@ def test_every_providers_form_of_an_answer_is_read(helicone: Helicone, path: str
 
 
 @pytest.mark.parametrize(
+    ("response", "counts"),
+    [
+        ({"usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 6}}, (3, 2, 6)),
+        ({"usage": {"input_tokens": 3, "output_tokens": 2}}, (3, 2, 5)),
+        ({"usageMetadata": {"promptTokenCount": 3, "candidatesTokenCount": 2, "totalTokenCount": 5}}, (3, 2, 5)),
+        ({"usage": {"input_tokens": "3"}}, (None, None, None)),
+    ],
+)
+def test_what_a_call_cost_is_kept(helicone: Helicone, response: dict[str, Any], counts: tuple[int | None, ...]) -> None:
+    timing = {"startTime": {"seconds": 1_767_268_800, "milliseconds": 900}, "timeToFirstToken": 70}
+    timing["endTime"] = {"seconds": 1_767_268_802, "milliseconds": 100}
+    log = {"providerRequest": {}, "providerResponse": {"json": response}, "timing": timing}
+    assert helicone.call("/custom/v1/log", log).status_code == 200
+    kept = {name: json.loads(text or "") for name, text in helicone.event.metadata.items()}
+    assert (kept["latency"], kept["time_to_first_token"]) == (1200, 70)
+    assert tuple(kept.get(f"{name}_tokens") for name in ("prompt", "completion", "total")) == counts
+
+
+@pytest.mark.parametrize(
     ("sent", "kept"), [("ÄÖ".encode(), "ÄÖ"), ("Ä".encode("latin-1"), "Ä")], ids=["as UTF-8", "as Latin-1"]
 )
 def test_headers_beyond_ascii_are_read_and_sent_back(helicone: Helicone, sent: bytes, kept: str) -> None:
