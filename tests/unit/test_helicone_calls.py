@@ -97,6 +97,14 @@ def test_the_older_calls_other_refusals_are_plain_text_too(helicone: Helicone) -
         assert reply.text
 
 
+@pytest.mark.parametrize("path", ["/v1/feedback", "/v1/request/h/feedback"])
+def test_a_providers_key_beside_ours_does_no_harm(helicone: Helicone, path: str) -> None:
+    headers = {"Authorization": "Bearer sk-of-a-provider", "Helicone-Auth": f"Bearer {helicone.key}"}
+    reply = helicone.send("POST", path, headers, '{"helicone-id": "h", "rating": true}')
+    assert reply.status_code == 200
+    assert helicone.event.request_id == "h"
+
+
 def test_a_property_becomes_metadata_and_a_dimension_where_it_is_one(helicone: Helicone) -> None:
     reply = helicone.call("/v1/request/r/property", {"key": "environment", "value": "beta"}, "PUT")
     assert (reply.status_code, reply.json()) == (200, ENVELOPE)
