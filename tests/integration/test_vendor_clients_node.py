@@ -27,8 +27,10 @@ process.exit(0);
 """
 OLDEST = """
 import helicone from "helicone";
+import feedback from "helicone/dist/core/HeliconeFeedback.js";  // its index leaves the ratings out
 const [url, key] = process.argv.slice(-2);
-const { HeliconeProxyConfiguration, HeliconeProxyOpenAIApi, HeliconeFeedbackRating } = helicone;
+const { HeliconeProxyConfiguration, HeliconeProxyOpenAIApi } = helicone;
+const { HeliconeFeedbackRating } = feedback;
 const answer = await new Promise((resolve) => {
   const meta = { apiKey: "x", heliconeMeta: { apiKey: key, baseUrl: url + "/v1" } };
   const api = new HeliconeProxyOpenAIApi(new HeliconeProxyConfiguration(meta, resolve));
