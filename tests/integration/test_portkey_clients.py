@@ -15,6 +15,7 @@ pytestmark = pytest.mark.integration
 PYTHON = """
 import json, sys
 import portkey_ai
+from portkey_ai.api_resources.exceptions import APIStatusError
 url, key = sys.argv[1:]
 client = portkey_ai.Portkey(api_key=key, base_url=url + "/v1", Authorization="Bearer sk-of-a-provider")
 said = {}
@@ -24,7 +25,7 @@ def ids(reply):
 def refusal(call):
     try:
         call()
-    except portkey_ai.APIStatusError as error:
+    except APIStatusError as error:
         return [type(error).__name__, error.status_code, str(error)]
 said["one"] = ids(client.feedback.create(
     trace_id="t1", value=-1, weight=0.5, metadata={"_user": "ann", "_environment": "prod"}))
@@ -41,7 +42,7 @@ said["stranger"] = refusal(lambda: portkey_ai.Portkey(api_key="ts_no_key", base_
 print(json.dumps(said))
 """
 NODE = """
-import Portkey from "portkey-ai";
+import {Portkey} from "portkey-ai";
 const [url, key] = process.argv.slice(-2);
 const client = new Portkey({apiKey: key, baseURL: url + "/v1"});
 const said = {};
@@ -51,14 +52,14 @@ const refusal = async (call) => {
 };
 said["one"] = ids(await client.feedback.create(
   {traceID: "t1", value: -1, weight: 0.5, metadata: {_user: "ann", _environment: "prod"}}));
-said["changed"] = ids(await client.feedback.update({feedbackId: said["one"][0], value: 5}));
-said["bulk"] = ids(await client.feedback.bulkCreate(
+said["changed"] = ids(await client.feedback.update({feedbackID: said["one"][0], value: 5}));
+said["bulk"] = ids(await client.feedback.create(
   [{traceID: "t2", value: 1}, {traceID: "t3", value: 10, metadata: {_prompt: "p"}}]));
 said["bad"] = await refusal(() => client.feedback.create({traceID: "t4", value: 11}));
-said["bad bulk"] = await refusal(() => client.feedback.bulkCreate(
+said["bad bulk"] = await refusal(() => client.feedback.create(
   [{traceID: "t4", value: 1}, {traceID: "t4", value: "x"}]));
 said["lost"] = await refusal(() => client.feedback.update(
-  {feedbackId: "00000000-0000-4000-8000-000000000000", value: 1}));
+  {feedbackID: "00000000-0000-4000-8000-000000000000", value: 1}));
 const stranger = new Portkey({apiKey: "ts_no_key", baseURL: url + "/v1"});
 said["stranger"] = await refusal(() => stranger.feedback.create({traceID: "t4", value: 1}));
 console.log(JSON.stringify(said));
@@ -66,21 +67,22 @@ console.log(JSON.stringify(said));
 PYTHON_503 = """
 import json, sys
 import portkey_ai
+from portkey_ai.api_resources.exceptions import APIStatusError
 url, key = sys.argv[1:]
 client = portkey_ai.Portkey(api_key=key, base_url=url + "/v1")
 try:
     client.feedback.create(trace_id="t1", value=-3)
     print(json.dumps("accepted"))
-except portkey_ai.APIStatusError as error:
+except APIStatusError as error:
     print(json.dumps(error.status_code))
 """
 NODE_503 = """
-import Portkey from "portkey-ai";
+import {Portkey} from "portkey-ai";
 const [url, key] = process.argv.slice(-2);
 try {
   await new Portkey({apiKey: key, baseURL: url + "/v1"}).feedback.create({traceID: "t1", value: -3});
   console.log(JSON.stringify("accepted"));
-} catch (error) { console.log(JSON.stringify(error.status)); }
+} catch (error) { console.log(JSON.stringify(error.status ?? String(error))); }
 """
 
 
