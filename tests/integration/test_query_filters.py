@@ -263,6 +263,13 @@ def test_any_order_gives_every_row_once_and_those_without_the_value_last(
         assert users == sorted(told, key=str.encode) + [None] * (len(users) - len(told))
 
 
+def test_scored_are_rated_requests_and_those_with_another_score(ask: Callable[..., httpx.Response]) -> None:
+    rows = ask("POST", "/query", {"filter": "all", "limit": 1000, "isScored": True}).json()["data"]
+    scored = [fact.id for fact in FACTS if fact.rating is not None or "score.acc" in fact.metadata]
+    assert sorted(row["request_id"] for row in rows) == sorted(scored)
+    assert all(row["scores"] for row in rows)
+
+
 def test_rows_ids_and_counts_say_the_same(ask: Callable[..., httpx.Response]) -> None:
     tree = {"feedback": {"rating": {"equals": False}}}
     rows = ask("POST", "/query", {"filter": tree, "limit": 1000}).json()["data"]

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from thumbstream.console.filter_tree import EVERYTHING, RefusedQueryError
-from thumbstream.console.request_columns import CREATED, PROPERTY, RATING, SORTS
+from thumbstream.console.request_columns import CREATED, PROPERTY, SCORED, SORTS
 from thumbstream.console.request_query import Order, RequestQuery, parse_ids, parse_query
 from thumbstream.console.request_rows import request_row
 from thumbstream.console.request_statements import Statements
@@ -43,9 +43,10 @@ def test_the_vendors_own_example_of_every_field_is_a_query() -> None:
     assert parse_query({"filter": "all", "includeInputs": True, "limit": 1000.0}).limit == 1000
 
 
-def test_scored_requests_are_those_with_a_rating() -> None:
+def test_scored_requests_are_a_filter_of_their_own() -> None:
     scored = parse_query({"filter": "all", "isScored": True}).filter
-    assert RATING.sql in Statements("v").count("acme", scored).sql
+    assert SCORED.sql in Statements("v").count("acme", scored).sql
+    assert SCORED.sql not in Statements("v").count("acme", parse_query({"filter": "all"}).filter).sql
 
 
 @pytest.mark.parametrize(

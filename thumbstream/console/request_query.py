@@ -15,7 +15,7 @@ from thumbstream.console.filter_tree import (
     parse_filter,
     shown,
 )
-from thumbstream.console.request_columns import RATING, SORTS, Column
+from thumbstream.console.request_columns import SCORED, SORTS, Column
 
 MAX_LIMIT = 1_000
 MAX_OFFSET = 10_000
@@ -55,7 +55,7 @@ def parse_query(document: object) -> RequestQuery:
         if flags[name]:
             raise RefusedQueryError(name, "is not known here, so it cannot be asked for")
     if flags["isScored"]:
-        tree = Branch("and", (tree, Condition(RATING, "not-equals", None)))
+        tree = Branch("and", (tree, Condition(SCORED, "equals", True)))
     limit = _count(body, "limit", MAX_LIMIT, DEFAULT_LIMIT)
     return RequestQuery(tree, limit, _count(body, "offset", MAX_OFFSET, 0), _order(body.get("sort")))
 
