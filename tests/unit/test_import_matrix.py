@@ -10,7 +10,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 STAGES = ("producers", "processors", "sinks")
 SHELLS = {
-    "resolve", "watch", "marks", "replay", "reading", "tail", "outputs", "transport", "tables", "agents", "app",
+    "credentials", "resolve", "watch", "marks", "replay", "reading", "tail", "outputs", "transport", "tables", "agents",
+    "app",
 }  # fmt: skip
 PURE_ELSEWHERE = {
     "schemas.events", "schemas.topics", "schemas.constraints", "schemas.feedback_ids",
