@@ -18,6 +18,7 @@ from processors.minutes import rollup_name
 from processors.monitors import BUILT_IN, PRESETS, fewest_negatives
 from producers.kafka import message
 from schemas.codec import Codec
+from schemas.constraints import MAX_ID_BYTES
 from schemas.events import FeedbackEvent
 from schemas.topics import Topic, Topics, partition_of
 from thumbstream import telemetry
@@ -151,7 +152,7 @@ def query_limits() -> str:
             ("characters of a property's or score's name", filter_tree.MAX_KEY),
             ("`limit`", f"{ids.MAX_LIMIT:,} (0 gives no row; the default is {ids.DEFAULT_LIMIT})"),
             ("`offset`", f"{ids.MAX_OFFSET:,}"),
-            ("`requestIds`", f"{ids.MAX_IDS:,}"),
+            ("`requestIds`", f"{ids.MAX_IDS:,} of {MAX_ID_BYTES} bytes"),
             ("seconds of one query", READ_LIMITS.seconds),
             ("memory of one query", f"{READ_LIMITS.memory_bytes // 10**6:,} MB"),
             ("bytes of one answer from the store", f"{READ_LIMITS.result_bytes // 10**6:,} MB"),

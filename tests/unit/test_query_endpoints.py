@@ -187,7 +187,7 @@ def test_nothing_asked_is_nothing_answered(console: Console) -> None:
     assert console.reader.asked == []
 
 
-@pytest.mark.parametrize("path", ["r1", "a%2Fb", "%20", "r%00", "%F0%9F%91%8D"])
+@pytest.mark.parametrize("path", ["r1", "a%2Fb", "%20", "r%00", "a" * 257, "%F0%9F%91%8D"])
 def test_a_request_that_is_not_there_is_404(console: Console, path: str) -> None:
     console.reader.gives = []
     assert error(console.get(path)) == (404, "Request not found")

@@ -27,7 +27,7 @@ from producers.dialects.exchange import Problem, Reply
 from thumbstream.console.clickhouse_reader import Reader, ResultTooLargeError, UnreadableError
 from thumbstream.console.filter_tree import RefusedQueryError
 from thumbstream.console.query_slots import CrowdedError, Limits, Slots
-from thumbstream.console.request_query import parse_ids, parse_query
+from thumbstream.console.request_query import is_id, parse_ids, parse_query
 from thumbstream.console.request_rows import request_row
 from thumbstream.console.request_statements import Statement, Statements
 from thumbstream.telemetry import Metrics
@@ -170,7 +170,7 @@ class _Path(Route):
 def _path_id(request: Request) -> str | None:
     """The id in the path. None when no request can have it."""
     text = unquote(request.path_params["request_id"])
-    return None if "\0" in text else text
+    return text if is_id(text) else None
 
 
 def _error(status: int, message: str) -> Reply:
