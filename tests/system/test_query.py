@@ -2,8 +2,8 @@
 
 import time
 from collections.abc import Callable, Iterator
-from itertools import cycle
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
