@@ -17,6 +17,8 @@ PURE_ELSEWHERE = {
     "schemas.events", "schemas.topics", "schemas.constraints", "schemas.feedback_ids",
     "producers.validation", "producers.grants", "producers.limits", "producers.addresses", "producers.cors",
     "sinks.rows", "sinks.batch", "sinks.continuity",
+    "thumbstream.console.request_columns", "thumbstream.console.filter_tree", "thumbstream.console.filter_sql",
+    "thumbstream.console.request_query", "thumbstream.console.request_statements", "thumbstream.console.request_rows",
 }  # fmt: skip
 SHARED = ("schemas.events", "schemas.topics", "schemas.constraints", "schemas.feedback_ids")
 WORLDLY = {"asyncio", "os", "random", "secrets", "socket", "subprocess", "tempfile", "threading", "time", "uuid"}
