@@ -8,6 +8,7 @@ from producers.publisher import KafkaPublisher
 from producers.server import serve
 from thumbstream.settings import Settings
 from thumbstream.telemetry import EXIT_STOP, Metrics, die
+from thumbstream.widget import page
 
 
 def run(settings: Settings) -> None:
@@ -20,4 +21,5 @@ def run(settings: Settings) -> None:
         die(str(error), code=EXIT_STOP)
     metrics = Metrics()
     publisher = KafkaPublisher(settings.kafka_bootstrap_servers, settings.topics.events, metrics, extra=settings.kafka)
-    serve(create_app(publisher, keys, metrics), settings.gateway_host, settings.gateway_port)
+    app = create_app(publisher, keys, metrics, more=page.routes())
+    serve(app, settings.gateway_host, settings.gateway_port)
