@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote
 
+from producers.dialects.browser import BROWSER, TOKENS
 from producers.dialects.exchange import Body, Dialect, Problem
 from producers.dialects.helicone import HELICONE
 from producers.dialects.native import ERASURE, NATIVE
@@ -47,6 +48,8 @@ class Route:
 ROUTES: tuple[Route, ...] = (
     Route("POST", "/v1/events", NATIVE),
     Route("DELETE", "/v1/requests/{request_id}", ERASURE),
+    Route("POST", "/v1/feedback-tokens", TOKENS),
+    Route("POST", "/v1/token-feedback", BROWSER),
     Route("POST", "/v1/request/{request_id}/feedback", HELICONE),
 )
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from producers.access import Protection, Tokens
 from producers.gateway import create_app
 from producers.keys import Keys, KeysError
 from producers.publisher import KafkaPublisher
 from producers.server import serve
+from producers.token_keys import TokenKeys, TokenKeysError
 from thumbstream.settings import Settings
 from thumbstream.telemetry import EXIT_STOP, Metrics, die
 from thumbstream.widget import page
@@ -17,9 +19,24 @@ def run(settings: Settings) -> None:
         die("THUMBSTREAM_KEYS_FILE is not set (make a key with `thumbstream keys create`)", code=EXIT_STOP)
     try:
         keys = Keys(settings.keys_file)
-    except KeysError as error:
+        protection = protect(settings, keys)
+    except (KeysError, TokenKeysError) as error:
         die(str(error), code=EXIT_STOP)
     metrics = Metrics()
     publisher = KafkaPublisher(settings.kafka_bootstrap_servers, settings.topics.events, metrics, extra=settings.kafka)
-    app = create_app(publisher, keys, metrics, more=page.routes())
+    app = create_app(publisher, keys, metrics, protection=protection, more=page.routes())
     serve(app, settings.gateway_host, settings.gateway_port)
+
+
+def protect(settings: Settings, keys: Keys) -> Protection:
+    """Tokens, origins and limits as the settings say. Raises TokenKeysError."""
+    file = settings.token_keys_file
+    return Protection(
+        tokens=None if file is None else Tokens(TokenKeys(file), keys),
+        key_origins=keys.lets_in,
+        page_origins=settings.page_origins,
+        per_key=settings.limit_per_key,
+        per_token=settings.limit_per_token,
+        per_address=settings.limit_per_address,
+        proxies=settings.trusted_proxies,
+    )

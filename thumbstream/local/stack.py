@@ -6,10 +6,12 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from producers.keys import create_key
+from producers.token_keys import create_if_missing
 from thumbstream import topic_admin
 from thumbstream.commands import migrate
 from thumbstream.local import kafka, ports
@@ -110,7 +112,8 @@ def prepare(settings: Settings, directory: Path, brokers: int, *, auto: bool) ->
     taken = {int(server.rpartition(":")[2]) for server in plan.bootstrap.split(",")}
     store, front, *health = _ports(2 + len(_HEALTH), taken) if auto else _fixed()
     logins = clickhouse.prepare_logins(directory / "clickhouse")
-    keys_file = directory / "keys.toml"
+    keys_file, token_keys_file = directory / "keys.toml", directory / "token-keys.toml"
+    create_if_missing(token_keys_file, datetime.now(UTC))
     chosen = replace(
         settings,
         kafka_bootstrap_servers=plan.bootstrap,
@@ -122,6 +125,7 @@ def prepare(settings: Settings, directory: Path, brokers: int, *, auto: bool) ->
         gateway_host=ports.LOOPBACK,
         gateway_port=front,
         keys_file=keys_file,
+        token_keys_file=token_keys_file,
         data_dir=directory,
     )
     return Stack(
