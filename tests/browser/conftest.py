@@ -34,7 +34,9 @@ def token(request_id: str = "answer-1", user_id: str | None = "ann", **claims: A
     content = {"tenant": "acme", "request": request_id, "user": user_id, "iat": now - 10, "exp": now + 3600}
     content |= {"kinds": ["vote", "retract", "context"], "values": {"rating": True}, "origins": []} | claims
     parts = ({"alg": "HS256", "typ": "feedback+jws"}, content)
-    return ".".join([*(base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts), "x"])
+    return ".".join(
+        [*(base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts), "x"]
+    )
 
 
 @dataclass

@@ -20,7 +20,6 @@
     reasons: "What was wrong?",
     comment: "Comment",
     send: "Send",
-    close: "Close",
     pending: "Sending…",
     waiting: "Not sent yet. Trying again…",
     stored: "Saved, thank you.",
@@ -38,21 +37,17 @@
   let failures = 0;
   let timer;
 
-  const shelf = (kind) => {
+  // Storage may be full or forbidden, and there is none of the kind "no": everything is in memory, too.
+  const read = (kind, key) => {
     try {
-      return window[kind + "Storage"]; // some frames may not; there is none of the kind "no"
-    } catch {}
-  };
-  const read = (place, key) => {
-    try {
-      return JSON.parse(place.getItem(key));
+      return JSON.parse(window[kind + "Storage"].getItem(key));
     } catch {}
   };
   const write = (kind, key, value) => {
     try {
-      if (value) shelf(kind).setItem(key, JSON.stringify(value));
-      else shelf(kind).removeItem(key);
-    } catch {} // full, or no storage: everything is in memory, too
+      if (value) window[kind + "Storage"].setItem(key, JSON.stringify(value));
+      else window[kind + "Storage"].removeItem(key);
+    } catch {}
   };
 
   const waiting = (subject) => [...queue.values()].filter((item) => item.subject === subject);
@@ -60,15 +55,17 @@
   function remember({ subject, storage, vote, event }) {
     const entry = { vote, time: event.event_time };
     known.set(subject, { ...entry, here: true });
-    const { [subject]: _, ...others } = read(shelf(storage), KNOWN) ?? {};
+    const { [subject]: _, ...others } = read(storage, KNOWN) ?? {};
     write(storage, KNOWN, Object.fromEntries([...Object.entries(others), [subject, entry]].slice(-MAX_KNOWN)));
   }
 
   function restore() {
     const items = [];
-    for (const place of [shelf("local"), shelf("session")]) {
-      for (const key of Object.keys(place ?? {})) if (key.startsWith(EVENT)) items.push(read(place, key));
-      for (const [subject, entry] of Object.entries(read(place, KNOWN) ?? {})) known.set(subject, entry);
+    for (const kind of ["local", "session"]) {
+      for (const [subject, entry] of Object.entries(read(kind, KNOWN) ?? {})) known.set(subject, entry);
+      try {
+        for (const key of Object.keys(window[kind + "Storage"])) if (key.startsWith(EVENT)) items.push(read(kind, key));
+      } catch {}
     }
     const sound = items.filter((item) => item?.event).sort((a, b) => a.event.event_time - b.event.event_time);
     for (const item of sound) queue.set(item.event.event_id, item);
@@ -160,10 +157,8 @@
       --_accent: var(--feedback-accent, light-dark(#0969da, #58a6ff));
       --_line: 1px solid var(--feedback-border, color-mix(in srgb, currentColor 55%, transparent));
       --_radius: var(--feedback-radius, .5em); --_size: var(--feedback-size, 2.25em); }
-    :host([theme=dark]) { color-scheme: dark; }
-    :host([theme=light]) { color-scheme: light; }
     :host([hidden]), [hidden] { display: none !important; }
-    [part=group], [part=actions], [part=reason] { display: flex; flex-wrap: wrap; align-items: center; gap: .25em; }
+    [part=group], [part=reason] { display: flex; flex-wrap: wrap; align-items: center; gap: .25em; }
     button, textarea { font: inherit; color: inherit; background: none; border: var(--_line);
       border-radius: var(--_radius); padding: .25em .5em; }
     button { cursor: pointer; min-inline-size: var(--_size); min-block-size: var(--_size); }
@@ -179,6 +174,7 @@
     [part=panel] { background: var(--feedback-background, none); border: var(--_line); border-radius: var(--_radius);
       box-sizing: border-box; inline-size: 24em; max-inline-size: 100%; margin-block-start: .5em; padding: .75em;
       display: grid; gap: .75em; }
+    [part=send] { justify-self: start; }
     fieldset { border: 0; margin: 0; padding: 0; min-inline-size: 0; }
     legend { padding: 0; }
     [part=reason] { min-block-size: 1.75em; }
@@ -187,27 +183,21 @@
   `);
 
   function make(tag, attributes, ...children) {
-    const element = document.createElement(tag);
+    const space = tag === "svg" || tag === "path" ? "2000/svg" : "1999/xhtml";
+    const element = document.createElementNS("http://www.w3.org/" + space, tag);
     for (const name in attributes) element.setAttribute(name, attributes[name]);
     element.append(...children);
     return element;
   }
 
-  function icon() {
-    const [svg, path] = ["svg", "path"].map((tag) => document.createElementNS("http://www.w3.org/2000/svg", tag));
-    svg.setAttribute("viewBox", "0 0 24 24");
-    svg.setAttribute("aria-hidden", "true");
-    path.setAttribute("d", "M3 10h4v11H3zM7 10l4-8c2 0 3 1 3 3v4h5c1 0 2 1 2 2l-1 8c0 1-1 2-2 2H7");
-    svg.append(path);
-    return svg;
-  }
+  const THUMB = "M3 10h4v11H3zM7 10l4-8c2 0 3 1 3 3v4h5c1 0 2 1 2 2l-1 8c0 1-1 2-2 2H7";
+  const icon = () => make("svg", { viewBox: "0 0 24 24", "aria-hidden": true }, make("path", { d: THUMB }));
 
   class FeedbackButtons extends HTMLElement {
     static observedAttributes = ["token", "value", "reasons", "comment", ...LABELS];
 
     #claims = {};
     #open = false; // the panel
-    #sent = false; // details, from this page
     #state = "";
     #parts = {};
 
@@ -232,9 +222,7 @@
         part("div", "panel", { role: "group", id: "panel" },
           make("fieldset", {}, part("legend", "legend"), part("div", "reasons")),
           make("label", {}, part("span", "prompt"), part("textarea", "comment", { rows: 3, maxlength: 2000 })),
-          part("div", "actions", {},
-            button("send", () => this.#details()),
-            button("close", () => this.#toggle(false)))));
+          button("send", () => this.#details())));
       this.#parts.more.setAttribute("aria-controls", "panel");
       this.#parts.panel.addEventListener("keydown", ({ key }) => key === "Escape" && this.#toggle(false));
     }
@@ -263,10 +251,9 @@
     /** "up", "down" or null: what is pressed, on its way or stored. */
     get vote() {
       const last = waiting(this.subject).at(-1) ?? known.get(this.subject);
-      const given = { up: "up", down: "down" }[this.getAttribute("value")];
-      // what the server knew when it made the page may be some seconds older than what this browser was told
-      const newer = last?.event || last?.here || last?.time > Date.now() - 6e4 || !given;
-      return (newer ? last?.vote : given) ?? null;
+      const given = this.getAttribute("value"); // what the server knew when it made this page
+      if (given === null || last?.event || last?.here) return last?.vote ?? null;
+      return given === "up" || given === "down" ? given : null;
     }
 
     /** "", "pending", "waiting", "stored" or "failed". */
@@ -282,10 +269,9 @@
     }
 
     #fresh() {
-      this.#open = this.#sent = false;
+      this.#open = false;
       this.#empty();
-      const rest = waiting(this.subject);
-      this.#state = rest.length ? "waiting" : "";
+      this.#state = waiting(this.subject).length ? "waiting" : "";
     }
 
     #empty() {
@@ -316,8 +302,7 @@
       if (undo && !this.#may("retract")) return;
       const fields = undo ? { kind: "retract" } : { rating: pressed === "up" };
       if (this.vote === "down" && !undo && this.#asks()) Object.assign(fields, this.#written(true));
-      this.#empty();
-      this.#sent = false;
+      if (undo || pressed === "up") this.#empty();
       this.#open = !undo && pressed === "down" && this.#asks();
       this.#add(undo ? null : pressed, fields);
     }
@@ -337,11 +322,8 @@
     }
 
     #details() {
-      const fields = this.#written();
       this.#toggle(false);
-      if (!this.#sent && !fields.comment && !fields.reasons?.length) return;
-      this.#sent = true;
-      this.#add("down", fields);
+      this.#add("down", this.#written());
     }
 
     #toggle(open) {
@@ -358,6 +340,8 @@
       const endpoint = new URL("v1/token-feedback", new URL(base, HERE)).href;
       const storage = this.getAttribute("storage") ?? "local";
       const item = { event, endpoint, token: this.getAttribute("token"), subject, vote, storage };
+      const { origins } = this.#claims; // a refusal for these could not be read
+      if (origins?.[0] && !origins.includes(origin)) return tell(item, "failed", { status: 0, reason: "forbidden" });
       if (queue.size >= MAX_WAITING) return tell(item, "failed", { status: 0, reason: "queue_full" });
       queue.set(event.event_id, item);
       write(storage, EVENT + event.event_id, item);
@@ -366,15 +350,13 @@
     }
 
     #render() {
-      const { group, up, down, more, pending, status, panel, legend, prompt, comment, send, close } = this.#parts;
+      const { group, up, down, more, pending, status, panel, legend, prompt, comment, send } = this.#parts;
       const text = (name) => this.getAttribute("label-" + name) ?? TEXTS[name];
-      const { vote } = this;
-      const state = (this.#state = this.#state === "change" ? "pending" : this.#state);
+      const { vote, state } = this;
       group.setAttribute("aria-label", text("group"));
       for (const [name, button] of Object.entries({ up, down })) {
         button.setAttribute("aria-pressed", vote === name);
         button.setAttribute("aria-label", text(name));
-        button.title = text(name);
         button.disabled = !this.subject || !this.#may("vote");
       }
       more.hidden = vote !== "down" || !this.#asks();
@@ -383,14 +365,16 @@
       panel.setAttribute("aria-label", text("more"));
       legend.parentNode.hidden = !this.#boxes().length;
       prompt.parentNode.hidden = !this.hasAttribute("comment");
-      for (const [name, part] of Object.entries({ more, reasons: legend, comment: prompt, send, close }))
+      for (const [name, part] of Object.entries({ more, reasons: legend, comment: prompt, send }))
         part.textContent = text(name);
-      pending.textContent = state === "pending" ? text("pending") : "";
-      status.textContent = state && state !== "pending" ? text(state === "stored" && !vote ? "undone" : state) : "";
+      const busy = state === "pending"; // shown, not said: what comes next is said
+      const said = state && !busy ? text(state === "stored" && !vote ? "undone" : state) : "";
+      pending.textContent = busy ? text(state) : "";
+      if (status.textContent !== said) status.textContent = said; // a repetition would be said again
       this.setAttribute("state", state);
     }
   }
 
-  customElements.define(NAME, FeedbackButtons);
   restore();
+  customElements.define(NAME, FeedbackButtons);
 })();
