@@ -1,5 +1,6 @@
 """A page with the widget on one origin, and on another one a gateway that notes what it is sent."""
 
+import asyncio
 import base64
 import html
 import json
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Locator, Page
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
@@ -46,17 +47,24 @@ class FakeGateway:
     url: str = ""
     taken: list[dict[str, Any]] = field(default_factory=list)
     answers: list[tuple[int, Any, dict[str, str]]] = field(default_factory=list)
-    open: threading.Event = field(default_factory=threading.Event)  # while it is not set, answers wait
+    free: threading.Event = field(default_factory=threading.Event)  # while it is not set, answers wait
 
     async def vote(self, request: Request) -> Response:
         body = json.loads(await request.body())
         self.taken.append(body)
-        while not self.open.is_set():
-            await request.is_disconnected()
+        await asyncio.to_thread(self.free.wait)
         if self.answers:
             status, document, headers = self.answers.pop(0)
             return JSONResponse(document, status, {**CORS, **headers})
         return JSONResponse({"accepted": 1, "rejected": 0, "event_ids": [body["event_id"]], "errors": []}, headers=CORS)
+
+    def hold(self) -> None:
+        """Answer nothing until `release`."""
+        self.free.clear()
+
+    def release(self) -> None:
+        """Answer."""
+        self.free.set()
 
     def wait(self, count: int) -> list[dict[str, Any]]:
         """All bodies, once there are `count`."""
@@ -65,19 +73,26 @@ class FakeGateway:
         return self.taken
 
 
-@pytest.fixture
-def gateway() -> Iterator[FakeGateway]:
+@pytest.fixture(scope="module")
+def _gateway() -> Iterator[FakeGateway]:
     fake = FakeGateway()
-    fake.open.set()
     app = Starlette(routes=[*widget_page.routes(), Route("/v1/token-feedback", fake.vote, methods=["POST"])])
     with serving(app) as fake.url:
         yield fake
-        fake.open.set()
+
+
+@pytest.fixture
+def gateway(_gateway: FakeGateway) -> Iterator[FakeGateway]:
+    """As new; what the test before it left open has ended with its pages."""
+    _gateway.taken, _gateway.answers = [], []
+    _gateway.release()
+    yield _gateway
+    _gateway.release()
 
 
 @dataclass
-class Site:
-    """Pages of a customer. `html` is shown at every path."""
+class Pages:
+    """A customer's site. `html` is shown at every path."""
 
     url: str = ""
     html: str = ""
@@ -87,11 +102,27 @@ class Site:
         return HTMLResponse(self.html, headers=self.headers)
 
 
-@pytest.fixture
-def site() -> Iterator[Site]:
-    made = Site()
+@pytest.fixture(scope="module")
+def site() -> Iterator[Pages]:
+    made = Pages()
     with serving(Starlette(routes=[Route("/{path:path}", made.show)])) as made.url:
         yield made
+
+
+def thumb(page: Page, name: str = "Good answer") -> Locator:
+    """One of the two buttons."""
+    return page.get_by_role("button", name=name)
+
+
+def pressed(page: Page) -> list[str]:
+    """Accessible names of the buttons that are pressed."""
+    names: list[str] = page.get_by_role("button", pressed=True).evaluate_all("all => all.map(b => b.ariaLabel)")
+    return names
+
+
+def content(event: dict[str, Any]) -> dict[str, Any]:
+    """What an event says, without who, when and by which right."""
+    return {name: value for name, value in event.items() if name not in ("event_id", "event_time", "token")}
 
 
 HEAD = '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Chat</title>'
@@ -99,17 +130,22 @@ Show = Callable[..., Page]
 
 
 @pytest.fixture
-def show(site: Site, gateway: FakeGateway, page: Page) -> Show:
-    """Open a page with one widget: `show(comment="", reasons="slow")`; a `style` goes into the head."""
+def show(site: Pages, gateway: FakeGateway, page: Page) -> Show:
+    """Open a page with one widget: `show(comment="", label_up="Gut")`. `head` and `body` are more of the page.
 
-    def opened(*, style: str = "", head: str = "", policy: bool = True, **attributes: str) -> Page:
+    Its policy forbids everything but the gateway; with a `style` for the page there is none.
+    """
+
+    def opened(
+        *, style: str = "", head: str = "", body: str = "", script: str = "defer", **attributes: str | None
+    ) -> Page:
         given = {"token": token()} | {name.replace("_", "-"): value for name, value in attributes.items()}
-        written = "".join(f' {name}="{html.escape(value)}"' for name, value in given.items())
+        written = "".join(f' {name}="{html.escape(value)}"' for name, value in given.items() if value is not None)
         sheet = f"<style>{style}</style>" if style else ""
-        site.headers = {"Content-Security-Policy": STRICT.format(gateway=gateway.url)} if policy and not style else {}
-        script = f'<script src="{gateway.url}/widget.js" defer></script>'
-        body = f"<main><h1>Chat</h1><p>It rains.</p><feedback-buttons{written}></feedback-buttons></main>"
-        site.html = f"{HEAD}{head}{sheet}{script}</head><body>{body}</body></html>"
+        site.headers = {} if style else {"Content-Security-Policy": STRICT.format(gateway=gateway.url)}
+        load = f'<script src="{gateway.url}/widget.js" {script}></script>'
+        main = f"<main><h1>Chat</h1><p>It rains.</p><feedback-buttons{written}></feedback-buttons>{body}</main>"
+        site.html = f"{HEAD}{head}{sheet}{load}</head><body>{main}</body></html>"
         page.goto(site.url)
         return page
 
@@ -117,10 +153,10 @@ def show(site: Site, gateway: FakeGateway, page: Page) -> Show:
 
 
 @pytest.fixture(autouse=True)
-def no_errors(page: Page) -> Iterator[None]:
+def errors(page: Page) -> Iterator[list[str]]:
     """A page with the widget logs no error and breaks no rule of its Content-Security-Policy."""
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("console", lambda message: errors.append(message.text) if "Security Policy" in message.text else None)
-    yield
-    assert errors == []
+    found: list[str] = []
+    page.on("pageerror", lambda error: found.append(str(error)))
+    page.on("console", lambda message: found.append(message.text) if "Security Policy" in message.text else None)
+    yield found
+    assert found == []

@@ -25,7 +25,7 @@ def ask(method: str = "GET", **headers: str) -> httpx.Response:
     return asyncio.run(talk())
 
 
-def test_it_is_below_6_kB_on_the_wire() -> None:
+def test_it_is_below_six_kilobytes_on_the_wire() -> None:
     reply = ask(accept_encoding="gzip")
     assert reply.headers["content-encoding"] == "gzip"
     assert int(reply.headers["content-length"]) < 6000
