@@ -3,14 +3,19 @@
 import asyncio
 import gzip
 import re
+import shutil
+from pathlib import Path
 
 import httpx
 import pytest
 from starlette.applications import Starlette
 
+from tests.fixtures.browser import chromium
 from thumbstream.widget import page
 
 SOURCE = page.source().decode()
+MANUAL = (Path(__file__).resolve().parents[2] / "docs" / "browser.md").read_text("utf-8")
+MANUAL = MANUAL.partition("## The widget\n")[2].partition("\n## ")[0]
 
 
 def ask(method: str = "GET", **headers: str) -> httpx.Response:
@@ -71,3 +76,42 @@ def test_it_depends_on_nothing_and_speaks_to_one_place() -> None:
     assert re.findall(r"\bimport\b|\brequire\(", SOURCE) == []
     assert re.findall(r'"v1/[a-z-]+"', SOURCE) == ['"v1/token-feedback"']
     assert SOURCE.count("fetch(") == 1
+
+
+def named(pattern: str, text: str = SOURCE) -> set[str]:
+    """Every first group of a pattern."""
+    return set(re.findall(pattern, text))
+
+
+def test_the_manual_names_every_label_colour_part_and_event() -> None:
+    texts = SOURCE.partition("const TEXTS = {")[2].partition("};")[0]
+    assert named(r"(\w+): \"", texts) == named(r"`label-(\w+)`", MANUAL)
+    assert named(r"var\((--feedback-\w+)") == named(r"`(--feedback-\w+)`", MANUAL)
+    parts = named(r'part\("\w+", "(\w+)"') | named(r'button\("(\w+)"') | {"reason"}
+    listed = MANUAL.partition("Parts for `::part(...)`: ")[2].partition(".")[0]
+    assert named(r"`(\w+)`", listed) == parts
+    assert named(r'tell\(item, "(\w+)"') | {"waiting", "stored"} == named(r"`feedback-(\w+)`", MANUAL)
+
+
+def test_the_manuals_numbers_are_the_scripts() -> None:
+    said = " ".join(MANUAL.split())
+    for constant, sentence in {
+        "MAX_WAITING = 50;": "50 events wait",
+        "MAX_KNOWN = 200;": "last 200 answers",
+        "MAX_AGE = 31 * 864e5;": "for 31 days",
+        "PAUSE = 60e3;": "half a second to a minute",
+        "maxlength: 2000": "2,000 characters",
+    }.items():
+        assert constant in SOURCE
+        assert sentence in said
+
+
+def test_without_a_browser_tests_are_skipped_aloud_and_fail_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    monkeypatch.delenv("CHROMIUM", raising=False)
+    monkeypatch.delenv("CI", raising=False)
+    with pytest.raises(pytest.skip.Exception, match="NO CHROMIUM"):
+        chromium()
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception, match="NO CHROMIUM"):
+        chromium()
