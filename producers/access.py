@@ -13,7 +13,7 @@ from producers import cors, limits, tokens
 from producers.addresses import address
 from producers.bodies import ProblemError
 from producers.dialects.exchange import Body, Dialect, Problem, Reply
-from producers.grants import Grant
+from producers.grants import Grant, is_origin
 from producers.keys import Key
 from producers.limits import Limiter, Rate
 from producers.token_keys import TokenKey
@@ -125,12 +125,13 @@ class Access:
         Whoever is let through to send a body first is counted by address until the body says who it is: so one address
         cannot keep many slow bodies open.
         """
-        secret = next((found for dialect in dialects if (found := dialect.secret(headers))), None)
+        secrets = [found for dialect in dialects if (found := dialect.secret(headers))]
         if dialects[-1].token is None:
-            caller.key = self._keys.find(secret)
+            # a client may carry another service's key beside ours
+            caller.key = next((key for secret in secrets if (key := self._keys.find(secret)) is not None), None)
             self._judge(caller)
-        elif secret is not None:
-            self._by_token(caller, secret, now)
+        elif secrets:
+            self._by_token(caller, secrets[0], now)
         else:
             self._judge_page(caller)
             self._limit(self._per_address.take(caller.address, self._rules.monotonic()))
@@ -221,4 +222,6 @@ class Access:
     def _allows(self, origin: str, dialect: Dialect) -> bool:
         if dialect.token is None:
             return self._rules.key_origins(origin)
-        return not self._rules.page_origins or origin in self._rules.page_origins
+        if self._rules.page_origins:
+            return origin in self._rules.page_origins
+        return is_origin(origin) or origin == "null"  # nothing else is ever repeated to anybody

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import MappingProxyType
 
@@ -12,16 +12,27 @@ import uuid_utils
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Mount
+from starlette.routing import BaseRoute
 from starlette.routing import Route as Page
 from starlette.types import Receive, Scope, Send
 
 from producers import bodies
 from producers.access import Access, Caller, KeyRing, Protection
 from producers.bodies import DisconnectedError, ProblemError
-from producers.dialects.exchange import Body, Call, Dialect, Problem, Reply, Result, permitted
+from producers.dialects.exchange import (
+    Body,
+    Call,
+    Dialect,
+    FeedbackIds,
+    Problem,
+    Reply,
+    Result,
+    TenantRules,
+    permitted,
+)
 from producers.dialects.native import NATIVE, NDJSON
-from producers.dialects.routing import ROUTES, Candidates, Route, match
+from producers.dialects.routing import ROUTES, Candidates, Route, match, speaker
+from producers.feedback_ids import unshared_ids
 from producers.publisher import Publisher
 from schemas.constraints import Violation
 from schemas.events import FeedbackEvent
@@ -59,13 +70,17 @@ class Ingest:
         clock: Callable[[], int] = now_ms,
         new_id: Callable[[], str] = new_event_id,
         routes: Sequence[Route] = ROUTES,
+        feedback_ids: FeedbackIds | None = None,
         body_seconds: float = _BODY_SECONDS,
         bodies_bytes: int = _BODIES_BYTES,
         protection: Protection | None = None,
+        rules: Mapping[str, TenantRules] | None = None,
     ) -> None:
         self._publisher, self._metrics = publisher, metrics
         self._access = Access(keys, protection or Protection())
+        self._rules = rules or {}
         self._clock, self._new_id, self._routes = clock, new_id, routes
+        self._ids = feedback_ids or unshared_ids()
         self._failing = False
         self._body_seconds, self._memory = body_seconds, bodies.Memory(bodies_bytes)
         self._strangers = bodies.Memory(_STRANGERS_BYTES)
@@ -79,7 +94,7 @@ class Ingest:
         found = match(method or scope["method"], scope["raw_path"].decode("latin-1"), self._routes)
         if isinstance(found, Problem):
             return await self._send(send, NATIVE, NATIVE.trouble(found))
-        dialect = found[-1][0].dialect  # the most general one speaks until the body says which it is
+        dialect = speaker(found, headers)
         caller = self._access.arrive(scope, headers)
         if method:
             return await self._send(send, dialect, self._access.preflight(caller, dialect, method, headers))
@@ -102,13 +117,14 @@ class Ingest:
         now = self._clock()
         self._access.identify(caller, [route.dialect for route, _ in candidates], headers, now / 1000)
         with self._memory.hold() if caller.key else self._strangers.hold(_STRANGER_BYTES) as mine:
-            body = await self._body(candidates[-1][0].dialect, headers, receive, mine, known=caller.key is not None)
+            body = await self._body(speaker(candidates, headers), headers, receive, mine, known=caller.key is not None)
             route, path = next((pair for pair in candidates if pair[0].claims(headers, body)), candidates[-1])
             dialect = route.dialect
             key = self._access.identify_by_body(caller, dialect, body, now / 1000)
             call = Call(
                 path, headers, body, key.tenant, _source(dialect.name, headers.get("user-agent", "")), self._clock(),
-                self._new_id, key_id=key.id, origins=key.origins, grant=caller.grant, sign=self._access.sign,
+                self._new_id, self._ids, self._rules.get(key.tenant, TenantRules()), key_id=key.id, origins=key.origins,
+                grant=caller.grant, sign=self._access.sign,
             )  # fmt: skip
             results = [permitted(result, key.rights) for result in dialect.results(call)]
             self._access.charge(caller, len(results))
@@ -157,10 +173,7 @@ class Ingest:
         self, send: Send, dialect: Dialect, reply: Reply, more: Mapping[str, str] = MappingProxyType({})
     ) -> None:
         self._metrics.count("requests", dialect=dialect.name, status=str(reply.status))
-        body, headers = b"", []
-        if reply.status != 204:
-            body = bodies.encode(reply.document)
-            headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+        body, headers = bodies.encode(reply)
         named = {**reply.headers, **more}
         headers += [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in named.items()]
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
@@ -185,15 +198,20 @@ def create_app(
     clock: Callable[[], int] = now_ms,
     new_id: Callable[[], str] = new_event_id,
     routes: Sequence[Route] = ROUTES,
+    feedback_ids: FeedbackIds | None = None,
     more: Sequence[BaseRoute] = (),
+    closing: Sequence[Callable[[], Awaitable[None]]] = (),
     body_seconds: float = _BODY_SECONDS,
     bodies_bytes: int = _BODIES_BYTES,
+    rules: Mapping[str, TenantRules] | None = None,
     protection: Protection | None = None,
 ) -> Starlette:
     """The whole application: feedback, /healthz, /readyz, /metrics, and `more` pages of whoever composes it.
 
-    The application owns `publisher` and closes it at the end. `body_seconds` bounds how long a body may take,
-    `bodies_bytes` how much of all bodies is held at once, `protection` adds tokens, pages and limits.
+    The application owns `publisher` and closes it at the end, then it calls each of `closing`. `feedback_ids` are those
+    that all gateways share; without them ids are good for this process only. `body_seconds` bounds how long a body may
+    take, `bodies_bytes` how much of all bodies is held at once, `protection` adds tokens, pages and limits. `rules` are
+    what tenants have settled, by tenant.
     """
     ingest = Ingest(
         publisher,
@@ -202,8 +220,10 @@ def create_app(
         clock=clock,
         new_id=new_id,
         routes=routes,
+        feedback_ids=feedback_ids,
         body_seconds=body_seconds,
         bodies_bytes=bodies_bytes,
+        rules=rules,
         protection=protection,
     )
     pages = _pages(publisher, metrics)
@@ -214,8 +234,13 @@ def create_app(
             yield
         finally:
             await publisher.close()
+            for close in closing:
+                await close()
 
-    return Starlette(routes=[*pages, *more, Mount("/", app=ingest)], lifespan=lifespan)
+    app = Starlette(routes=[*pages, *more], lifespan=lifespan)
+    # Whatever is no page goes to the dialects as it was sent; a Mount would leave out paths with a line break in them.
+    app.router.redirect_slashes, app.router.default = False, ingest
+    return app
 
 
 def _pages(publisher: Publisher, metrics: Metrics) -> list[BaseRoute]:

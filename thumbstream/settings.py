@@ -12,9 +12,11 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from producers.dialects.exchange import TenantRules
 from producers.grants import is_origin
 from producers.limits import Rate, parse_rate
 from schemas.topics import Topics
+from thumbstream import tenant_rules
 
 PREFIX = "THUMBSTREAM_"
 
@@ -87,12 +89,23 @@ class Settings:
         parse_rate,
     )
     trusted_proxies: int = _setting(0, "Proxies in front whose `X-Forwarded-For` is believed; 0: none", int)
+    feedback_ids_file: Path | None = _setting(
+        None,
+        "Secrets of feedback ids, shared by all gateways; empty: beside the keys file, made if it is not there",
+        _path,
+    )
     data_dir: Path = _setting(Path(".thumbstream"), "Where `up` keeps brokers' and ClickHouse's data", Path)
     health_port: int = _setting(0, "Port of a worker's or sink's /healthz, /readyz and /metrics; 0: none", int)
     log_level: str = _setting("INFO", "DEBUG, INFO, WARNING or ERROR", str.upper)
     kafka: Mapping[str, str] = field(default_factory=dict, metadata={"sentence": "Passed to the Kafka clients"})
     clickhouse: Mapping[str, str] = field(
         default_factory=dict, metadata={"sentence": "Passed to the ClickHouse client"}
+    )
+    tenant: Mapping[str, TenantRules] = field(
+        default_factory=dict,
+        metadata={
+            "sentence": "A section `[tenant.NAME]` may set `requesty_scale = [lowest, highest]` for ratings of Requesty"
+        },
     )
 
     @property
@@ -106,8 +119,8 @@ class Settings:
 
 
 def _shown(item: Field[Any], value: Any) -> str:
-    if isinstance(value, Mapping):  # passed through to a client: any of them may be a secret
-        return ", ".join(f"{key}=***" for key in sorted(value))
+    if isinstance(value, Mapping):  # what is passed through to a client as text may be a secret
+        return ", ".join(f"{key}=***" if isinstance(value[key], str) else key for key in sorted(value))
     return "***" if item.metadata.get("secret") and value else str(value if value is not None else "")
 
 
@@ -131,7 +144,7 @@ def _from_file(path: Path, known: Mapping[str, Field[Any]], *, required: bool) -
         document = tomllib.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as exception:
         raise SettingsError(f"{path}: {exception}") from exception
-    document.pop("tenant", None)  # per-tenant dialect settings, read by the gateway
+    sections = document.pop("tenant", {})
     for name, value in document.items():
         if name not in known:
             raise SettingsError(f"{path}: unknown setting {name}")
@@ -139,7 +152,10 @@ def _from_file(path: Path, known: Mapping[str, Field[Any]], *, required: bool) -
             document[name] = {key: str(item) for key, item in value.items()}
         else:
             document[name] = _parsed(known[name], str(value))
-    return document
+    try:
+        return {**document, "tenant": tenant_rules.read(sections)}
+    except ValueError as problem:
+        raise SettingsError(f"{path}: {problem}") from problem
 
 
 def _parsed(item: Field[Any], text: str) -> Any:

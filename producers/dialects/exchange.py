@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from producers.grants import Grant
-from producers.validation import RefusedError, parse_event
+from producers.validation import RefusedError, parse_amendment, parse_event
 from schemas.constraints import Violation
 from schemas.events import FeedbackEvent
 
@@ -67,6 +67,25 @@ def _no_signing(grant: Grant) -> str:  # noqa: ARG001 - stands in for what signs
     raise LookupError("there are no token keys")
 
 
+class FeedbackIds(Protocol):
+    """Ids under which a vendor's client may speak of its vote again. They tell by themselves whether they are real."""
+
+    def issue(self, tenant_id: str, request_id: str) -> str:
+        """A new id for a vote on this request, which may hold no half of a surrogate pair."""
+        ...
+
+    def is_issued(self, tenant_id: str, feedback_id: str) -> bool:
+        """Whether this text is an id that a gateway made for this tenant."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TenantRules:
+    """What one tenant has settled about its own calls. `requesty_scale` is the lowest and highest `rating`."""
+
+    requesty_scale: tuple[float, float] | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """An authorised request. `path` holds the template's placeholders, `headers` have names in lower case.
@@ -82,6 +101,8 @@ class Call:
     source: str
     received_at: int
     new_id: Callable[[], str]
+    ids: FeedbackIds
+    rules: TenantRules = TenantRules()
     key_id: str = ""
     origins: tuple[str, ...] = ()
     grant: Grant | None = None
@@ -105,17 +126,36 @@ class Call:
         except RefusedError as refused:
             return refused.violation
 
+    def amendment(self, value: object, original: bytes, feedback_id: str) -> FeedbackEvent | Violation:
+        """The amendment, by fields in the native form, of the vote that `feedback_id` names, or why there is none."""
+        try:
+            return parse_amendment(
+                value,
+                tenant_id=self.tenant_id,
+                source=self.source,
+                event_id=self.new_id(),
+                received_at=self.received_at,
+                original=original,
+                feedback_id=feedback_id,
+            )
+        except RefusedError as refused:
+            return refused.violation
+
 
 Result = FeedbackEvent | Violation
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer: status, a JSON value, and headers beyond Content-Type and Content-Length."""
+    """An answer: status, a JSON value, and headers beyond Content-Type and Content-Length.
+
+    With `plain` the document is a text and leaves as such. A 204 has neither document nor type.
+    """
 
     status: int
     document: Any
     headers: Mapping[str, str] = field(default_factory=dict)
+    plain: bool = False
 
 
 def _any_type(content_type: str) -> Problem | None:  # noqa: ARG001 - the default takes whatever a client says
@@ -149,6 +189,29 @@ def bearer(headers: Mapping[str, str], name: str = "authorization") -> str | Non
     """The token of a `Bearer` header, whatever the case of the scheme; None when there is none."""
     scheme, _, token = headers.get(name, "").partition(" ")
     return token.strip() or None if scheme.lower() == "bearer" else None
+
+
+def single(call: Call) -> tuple[dict[str, Any], bytes] | None:
+    """The body's one object and its bytes; None when the body is anything else, or several."""
+    item = call.body.items[0] if len(call.body.items) == 1 and not call.body.many else None
+    return (item.value, item.original) if item is not None and isinstance(item.value, dict) else None
+
+
+def refusal(outcome: Sequence[Result]) -> tuple[int, Violation] | None:
+    """Status and cause when something was refused: what a dialect without partial success answers from."""
+    found = next((result for result in outcome if isinstance(result, Violation)), None)
+    return None if found is None else (403 if found.reason == "forbidden" else 400, found)
+
+
+def renamed(result: Result, names: Mapping[str, str]) -> Result:
+    """A refusal in the caller's words: `names` maps our fields to those that the client sent."""
+    if not isinstance(result, Violation) or result.field is None or result.field not in names:
+        return result
+    name = names[result.field]
+    message = result.message
+    if message.startswith(f"{result.field} "):
+        message = name + message.removeprefix(result.field)
+    return Violation(name, result.reason, message)
 
 
 def permitted(result: Result, rights: frozenset[str]) -> Result:

@@ -37,7 +37,7 @@ class Site:
         token: str = reply.json()["token"]
         return token
 
-    def _ask(self, body: dict[str, Any]) -> httpx.Response | None:
+    def _ask(self, body: dict[str, Any]) -> Any:
         reply = self._post("/v1/feedback-tokens", body, {"Authorization": f"Bearer {self.key}"})
         return reply if reply.status_code == 200 else None
 

@@ -123,6 +123,18 @@ def test_a_page_that_forgot_its_key_is_told_so_where_some_key_has_its_origin(sit
     assert is_silent(rate(site, "ts_x_y", ELSEWHERE))
 
 
+@pytest.mark.parametrize("origin", ["", "x", "https://a.example/", "https://a.example, https://b.example", "*"])
+def test_what_is_no_origin_is_not_repeated(site: Site, origin: str) -> None:
+    assert preflight(site, VOTE, origin).status_code == 403
+    reply = site.vote(site.token(), origin=origin)
+    assert is_silent(reply)
+
+
+def test_a_page_without_an_origin_of_its_own_may_use_a_token_that_names_none(site: Site) -> None:
+    reply = site.vote(site.token(), origin="null")
+    assert (reply.status_code, reply.headers["access-control-allow-origin"]) == (200, "null")
+
+
 def test_a_preflight_promises_only_what_there_is(site: Site) -> None:
     assert preflight(site, "/v1/nothing").status_code == 404
     headers = {"Origin": PAGE, "Access-Control-Request-Method": "PUT"}

@@ -10,14 +10,15 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 STAGES = ("producers", "processors", "sinks")
 SHELLS = {
-    "resolve", "watch", "marks", "replay", "reading", "tail", "outputs", "transport", "tables", "agents", "app",
+    "credentials", "resolve", "watch", "marks", "replay", "reading", "tail", "outputs", "transport", "tables", "agents",
+    "app",
 }  # fmt: skip
 PURE_ELSEWHERE = {
-    "schemas.events", "schemas.topics", "schemas.constraints",
+    "schemas.events", "schemas.topics", "schemas.constraints", "schemas.feedback_ids",
     "producers.validation", "producers.grants", "producers.limits", "producers.addresses", "producers.cors",
     "sinks.rows", "sinks.batch", "sinks.continuity",
 }  # fmt: skip
-SHARED = ("schemas.events", "schemas.topics", "schemas.constraints")
+SHARED = ("schemas.events", "schemas.topics", "schemas.constraints", "schemas.feedback_ids")
 WORLDLY = {"asyncio", "os", "random", "secrets", "socket", "subprocess", "tempfile", "threading", "time", "uuid"}
 CLOCKS = {"datetime.now", "datetime.utcnow", "datetime.today", "date.today"}  # the other ones need a worldly import
 VENDORS = {"fastavro": {"schemas.codec"}, "avro": {"schemas.compatibility"}, "jwt": {"producers.tokens"}}

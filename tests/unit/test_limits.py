@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -150,7 +151,7 @@ def test_a_token_has_a_limit_of_its_own_which_a_second_token_for_that_answer_sha
 
 def test_addresses_without_a_valid_key_wait_and_those_with_one_do_not(tmp_path: Path) -> None:
     site = Site(tmp_path, per_address=Rate(1, 2))
-    wrong = {"headers": {"Authorization": "Bearer ts_x_y"}, "json": {}}
+    wrong: dict[str, Any] = {"headers": {"Authorization": "Bearer ts_x_y"}, "json": {}}
     assert statuses(lambda: site.send("POST", "/v1/events", **wrong), 3) == [401, 401, 429]
     assert statuses(lambda: site.vote("x"), 1) == [429]
     assert site.send("POST", "/v1/events", address="192.0.2.2", **wrong).status_code == 401

@@ -1,30 +1,49 @@
-"""`thumbstream gateway`: keys, producer and HTTP server, composed."""
+"""`thumbstream gateway`: keys, producer, query endpoints and HTTP server, composed."""
 
 from __future__ import annotations
 
+from producers import feedback_ids
 from producers.access import Protection, Tokens
+from producers.feedback_ids import FeedbackIds, SecretsError, SecretsFile
 from producers.gateway import create_app
 from producers.keys import Keys, KeysError
 from producers.publisher import KafkaPublisher
 from producers.server import serve
 from producers.token_keys import TokenKeys, TokenKeysError
+from thumbstream.console.clickhouse_reader import Account, ClickHouseReader
+from thumbstream.console.helicone_queries import HeliconeQueries
+from thumbstream.console.request_statements import Statements
 from thumbstream.settings import Settings
 from thumbstream.telemetry import EXIT_STOP, Metrics, die
 from thumbstream.widget import page
 
+_NO_STORE = "queries are not set up here: THUMBSTREAM_CLICKHOUSE_URL is empty"
+
 
 def run(settings: Settings) -> None:
-    """Serve until stopped. Exits with EXIT_STOP when no keys can be read: nobody could send anything."""
+    """Serve until stopped. Exits with EXIT_STOP when no keys, or no secrets of feedback ids, can be read."""
     if settings.keys_file is None:
         die("THUMBSTREAM_KEYS_FILE is not set (make a key with `thumbstream keys create`)", code=EXIT_STOP)
     try:
         keys = Keys(settings.keys_file)
         protection = protect(settings, keys)
-    except (KeysError, TokenKeysError) as error:
+        secrets = SecretsFile(settings.feedback_ids_file or settings.keys_file.parent / feedback_ids.NAME)
+    except (KeysError, TokenKeysError, SecretsError) as error:
         die(str(error), code=EXIT_STOP)
     metrics = Metrics()
     publisher = KafkaPublisher(settings.kafka_bootstrap_servers, settings.topics.events, metrics, extra=settings.kafka)
-    app = create_app(publisher, keys, metrics, protection=protection, more=page.routes())
+    reader = query_reader(settings)
+    queries = HeliconeQueries(keys, metrics, Statements(settings.clickhouse_views), reader, missing=_NO_STORE)
+    app = create_app(
+        publisher,
+        keys,
+        metrics,
+        feedback_ids=FeedbackIds(secrets),
+        more=[*queries.routes(), *page.routes()],
+        closing=[reader.close] if reader else [],
+        rules=settings.tenant,
+        protection=protection,
+    )
     serve(app, settings.gateway_host, settings.gateway_port)
 
 
@@ -40,3 +59,11 @@ def protect(settings: Settings, keys: Keys) -> Protection:
         per_address=settings.limit_per_address,
         proxies=settings.trusted_proxies,
     )
+
+
+def query_reader(settings: Settings) -> ClickHouseReader | None:
+    """Who answers queries: the analysts' login, which may read views and nothing else. None without a ClickHouse."""
+    if not settings.clickhouse_url:
+        return None
+    login = settings.clickhouse_analyst_user, settings.clickhouse_analyst_password
+    return ClickHouseReader(Account(settings.clickhouse_url, *login, settings.clickhouse))

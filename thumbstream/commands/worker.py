@@ -48,7 +48,10 @@ def run(settings: Settings, role: str) -> None:
         die("; ".join(wrong) + " (see `thumbstream topics create`)", code=EXIT_STOP)
     metrics = Metrics()
     make = {"resolve": apps.resolve_app, "watch": apps.watch_app}[role]
-    app = make(options(settings), metrics)
+    try:
+        app = make(options(settings), metrics)
+    except (ValueError, OSError) as error:
+        die(f"[kafka]: {error}", code=EXIT_STOP)
     if settings.health_port:
         HealthServer(settings.health_port, metrics, lambda: apps.is_ready(app)).start()
     _log.info("starting", role=role, group=settings.group)

@@ -88,10 +88,18 @@ class Stack:
             name=name,
             argv=[sys.executable, "-m", "thumbstream", *verb],
             log=self.directory / "logs" / f"{name}.log",
-            env={**environment(replace(self.settings, health_port=port)), "PYTHONPATH": _sources()},
+            env={**environment(replace(self._settings_of(name), health_port=port)), "PYTHONPATH": _sources()},
             probe=http_answers(url or f"http://{ports.LOOPBACK}:{port}/readyz"),
             after=after,
         )
+
+    def _settings_of(self, name: str) -> Settings:
+        """The gateway gets no login that may write: its queries are the analysts'."""
+        if name != "gateway":
+            return self.settings
+        user, password = self.logins.analyst
+        queries = replace(self.settings, clickhouse_analyst_user=user, clickhouse_analyst_password=password)
+        return replace(queries, clickhouse_user="", clickhouse_password="")
 
     def _create_topics(self) -> None:
         """Runs after each broker; topics can be made once all of them are there."""
