@@ -33,11 +33,11 @@ def test_offline_then_online_sends_once(show: Show, gateway: FakeGateway, contex
 @pytest.mark.parametrize("status", [408, 429, 500, 503])
 def test_a_gateway_that_says_later_gets_the_same_event_again(show: Show, gateway: FakeGateway, status: int) -> None:
     page = show()
-    gateway.answers = [(status, BUSY, {"Retry-After": "1"}), (status, BUSY, {})]
+    gateway.answers = [(status, BUSY, {})]
     thumb(page).click()
     expect(page.get_by_role("status")).to_have_text(SAVED)
-    events = gateway.wait(3)
-    assert events[0] == events[1] == events[2]
+    first, again = gateway.wait(2)
+    assert first == again
 
 
 def test_a_200_that_is_not_the_gateways_is_no_receipt(show: Show, gateway: FakeGateway) -> None:
