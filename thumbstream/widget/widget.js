@@ -84,7 +84,7 @@
       const { again, after, ...answer } = await post(item);
       if (again && Date.now() - item.event.event_time < MAX_AGE) {
         stuck.add(answer.status ? item.subject : item.endpoint);
-        pause = Math.max(pause, Math.min(after, 3600) * 1e3 || 0);
+        pause = Math.max(pause, Math.min(PAUSE, after * 1e3 || 0));
         item.tried = true;
         tell(item, "waiting", answer);
       } else {
