@@ -17,6 +17,7 @@ from thumbstream.console.helicone_queries import HeliconeQueries
 from thumbstream.console.request_statements import Statements
 from thumbstream.settings import Settings
 from thumbstream.telemetry import EXIT_STOP, Metrics, die
+from thumbstream.widget import page
 
 _log = structlog.get_logger(__name__)
 
@@ -41,7 +42,7 @@ def run(settings: Settings) -> None:
         keys,
         metrics,
         feedback_ids=FeedbackIds(secrets),
-        more=queries.routes(),
+        more=[*queries.routes(), *page.routes()],
         closing=[reader.close] if reader else [],
         rules=settings.tenant,
         protection=protection,
