@@ -15,6 +15,7 @@ from pathlib import Path
 import click
 
 from processors.minutes import rollup_name
+from processors.monitor_fields import FIELDS
 from processors.monitors import BUILT_IN, PRESETS, fewest_negatives
 from producers.kafka import message
 from schemas.codec import Codec
@@ -97,6 +98,11 @@ def monitors() -> str:
     return _table(("Monitor", "Group", "Threshold", "Preset", "Severity"), rows)
 
 
+def monitor_fields() -> str:
+    """Every field of a monitor in monitors.toml."""
+    return _table(("Field", "Meaning"), ((f"`{name}`", field.sentence) for name, field in FIELDS.items()))
+
+
 def fewest() -> str:
     """The smallest number of negatives that fires, by preset and number of votes."""
     rule = BUILT_IN[0]
@@ -173,7 +179,7 @@ def _code(words: Iterable[str]) -> str:
 GENERATED: Mapping[str, Callable[[], str]] = {
     "settings": settings, "metrics": metrics, "topics": topics, "monitors": monitors, "fewest": fewest,
     "golden": golden, "query-columns": query_columns, "query-operators": query_operators,
-    "query-limits": query_limits, "query-orders": query_orders,
+    "query-limits": query_limits, "query-orders": query_orders, "monitor-fields": monitor_fields,
 }  # fmt: skip
 
 

@@ -28,6 +28,7 @@ _COUNTERS = {
     "offset_gaps": ("Gaps in the events topic that a second read confirmed", ("partition",)),
     "keys_healed": ("Keys whose newest row was written again after an older one", ("table",)),
     "alert_transitions": ("Alert transitions published", ("monitor", "status")),
+    "monitor_reloads": ("Files of monitors read again: taken or refused", ("result",)),
     "rows_written": ("Rows stored in ClickHouse", ("table",)),
     "write_retries": ("Inserts into ClickHouse tried again", ("table", "code")),
     "records_skipped": ("Records of which the sink stores no row", ("topic", "reason")),
@@ -39,6 +40,11 @@ _GAUGES = {
     "stream_time_seconds": ("Stream time of watch, epoch seconds", ("partition",)),
     "watermark_seconds": ("Last published watermark of a source partition, epoch seconds", ("partition",)),
     "alerts_firing": ("Alerts in state firing", ("partition",)),
+    "monitors_given": (
+        "Hash of the monitors this worker was given (12 hex digits as a number); one value for all workers",
+        (),
+    ),
+    "monitors_in_force": ("Hash of the monitors that hold on a partition, in the same form", ("partition",)),
     "sink_position": ("Next offset of the sink", ("topic", "partition")),
 }
 _HISTOGRAMS = {

@@ -13,7 +13,7 @@ from schemas.events import AMEND, FeedbackEvent, MinuteCount, ResolvedFeedback, 
 from schemas.feedback_ids import event_key, packed
 from schemas.topics import murmur2, request_key, version_of
 from thumbstream.audit import gauges
-from thumbstream.audit.cells import Cells, Name, largest
+from thumbstream.audit.cells import ALWAYS, Cells, Name, largest
 from thumbstream.audit.events import EventBook, Letters, Range, tenant_of
 from thumbstream.audit.ledger import Ledger, hour_text
 from thumbstream.audit.recount import Recount
@@ -267,6 +267,36 @@ def test_cells_that_newer_events_have_moved_are_not_judged() -> None:
     assert made.moving == {("acme", NOON)}
     made.judge_end(ledger, {0: version_of(1, CUT)})
     assert [what for _, what, _ in found(ledger)] == ["cell newer than the events topic"]
+
+
+def by_app(made: Cells) -> None:
+    """Count a vote by a rollup that no built-in monitor has."""
+    made.published(MinuteCount("acme", "app", ("web",), NOON + HOUR, 1000, version_of(1, 3), 0, 1, 0), 0, parked=False)
+
+
+def test_a_rollup_of_a_monitor_may_have_begun_at_any_time_but_what_it_counts_is_right() -> None:
+    for counted, checked in ((ALWAYS | {"app"}, 2), (ALWAYS, 1)):
+        ledger, made = Ledger(), cells(count(3))
+        made.counted = frozenset(counted)
+        by_app(made)
+        made.vote(replace(row(), app="web"), 0)  # an hour earlier: only the tenant counts it
+        made.vote(replace(row(), vote_time=NOON + HOUR, app="web"), 0)
+        made.judge_topic(ledger)
+        (difference,) = ledger.differences  # only the tenant's cell of the second hour is owed
+        assert difference.what == "cell absent from the topic"
+        assert difference.examples[0].startswith(f"tenant| {NOON + HOUR} ")
+        assert ledger.checked["cells"] == checked
+
+
+def test_a_rollup_that_is_counted_no_more_is_compared_with_the_topic_only() -> None:
+    ledger, made = Ledger(), cells()
+    by_app(made)
+    place = Name("acme", "app", "web", NOON + HOUR, 0)
+    made.judge_topic(ledger)  # the vote has gone elsewhere since
+    made.stored(ledger, place, version_of(1, 3), (0, 1, 0))
+    assert ledger.balanced
+    made.stored(ledger, place, version_of(1, 3), (0, 2, 0))
+    assert [what for _, what, _ in found(ledger)] == ["cell differs from the topic"]
 
 
 def test_only_the_sixteen_largest_users_are_published() -> None:
