@@ -82,14 +82,15 @@ def gateway(bootstrap: str, prefix: str) -> Iterator[tuple[int, str, psutil.Proc
         process = multiprocessing.get_context("spawn").Process(target=_gateway, args=(bootstrap, prefix, keys, port))
         process.start()
         try:
-            _wait_ready(port)
+            wait_ready(port)
             yield port, secret, psutil.Process(process.pid)
         finally:
             process.terminate()
             process.join()
 
 
-def _wait_ready(port: int) -> None:
+def wait_ready(port: int) -> None:
+    """Return when the gateway on this port answers and has its broker."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         try:

@@ -31,7 +31,7 @@ from processors.deduplicate import Arrival
 from processors.minutes import DayCells, published
 from processors.monitors import rollups
 from processors.outputs import Outputs
-from processors.pipeline import Partition, days_needed, fold
+from processors.pipeline import Lookup, Partition, days_needed, fold
 from schemas.codec import Codec
 from schemas.events import FeedbackEvent, ResolvedFeedback
 from schemas.topics import Topics, minute_key, request_key, source_partition_of, version_of
@@ -176,8 +176,9 @@ def _fold(number: int, messages: list[Message], memory: _Memory, topics: Topics,
         return None if value is None else codec.decode_as(ResolvedFeedback, value)
 
     arrivals = [_arrival(message, codec) for message in messages]
-    days = {day: memory.days[day] for day in days_needed(arrivals, stored)}
-    folded = fold(Partition(number, topics.event_partitions, rollups()), arrivals, stored, days)
+    lookup = Lookup(stored, lambda _: ())  # this traffic amends nothing
+    days = {day: memory.days[day] for day in days_needed(arrivals, lookup)}
+    folded = fold(Partition(number, topics.event_partitions, rollups()), arrivals, lookup, days)
     version, source = version_of(1, arrivals[-1].offset), source_partition_of(1, number)
     counts = [published(place, cell, source, version) for place, cell in folded.cells.items()]
     cells = [(minute_key(count.tenant_id, count.rollup, count.group), codec.encode(count)) for count in counts]

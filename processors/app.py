@@ -16,6 +16,7 @@ import faust
 from processors.agents import declare
 from processors.alerts import Engine, reach
 from processors.announce import Announcer, Given, Reload
+from processors.credentials import credentials
 from processors.marks import Marks
 from processors.minutes import REAL_TIME, Grain, Rollup
 from processors.monitors import BUILT_IN, Monitor, rollups
@@ -161,6 +162,7 @@ def _app(options: WorkerOptions, role: str) -> faust.App:
     app = faust.App(
         f"{options.group}-{role}",
         broker=";".join(f"kafka://{server}" for server in options.bootstrap.split(",")),
+        broker_credentials=credentials(options.kafka),
         store="memory://",
         datadir=str(options.data_dir),
         key_serializer="raw",

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, is_dataclass
 
 from schemas.constraints import violation
 from schemas.events import FeedbackEvent, ResolvedFeedback
-from schemas.topics import partition_of, request_key
+from schemas.feedback_ids import event_key, event_partition
 
 MAX_CLAMPED = 64
 MAX_REGISTERS = 1024
@@ -48,10 +48,10 @@ def admit(arrival: Arrival, partition: int, partitions: int, *, known: bool) -> 
         return event
     if (broken := violation(event)) is not None:
         return Refusal("invalid", f"{broken.field or 'event'}: {broken.reason}: {broken.message}")
-    key = request_key(event.tenant_id, event.request_id)
+    key = event_key(event)
     if arrival.key != key:
-        return Refusal("misrouted", f"the key must be {key.decode()!r} for this tenant_id and request_id")
-    if not known and (right := partition_of(key, partitions)) != partition:
+        return Refusal("misrouted", f"the key must be {key.decode()!r} for this event")
+    if not known and (right := event_partition(event, partitions)) != partition:
         return Refusal("misrouted", f"murmur2 of the key names partition {right}, not {partition}")
     return None
 
@@ -59,7 +59,8 @@ def admit(arrival: Arrival, partition: int, partitions: int, *, known: bool) -> 
 def outgrown(row: ResolvedFeedback) -> Refusal | None:
     """Why an event may not make a row this large: it would no longer fit a message, and the stream would stand still.
 
-    Unlike all other rules this one depends on the order of events: what comes after the row is full is refused.
+    Beside amendments, this is the one rule that depends on the order of events: what comes after the row is full is
+    refused.
     """
     registers = sum(len(stamp.registers) for stamp in row.stamps)
     votes = [vote for vote in (row.vote, row.implicit) if vote is not None]
@@ -83,10 +84,15 @@ def effective_time(event: FeedbackEvent, append_time: int, clamped: Mapping[str,
 
 
 def remember_clamped(event: FeedbackEvent, append_time: int, clamped: Mapping[str, int]) -> Mapping[str, int]:
-    """`clamped` with this event added when its clock ran ahead. The 64 latest are kept."""
+    """`clamped` with this event added when its clock ran ahead."""
     if event.event_time is None or event.event_time <= append_time or event.event_id in clamped:
         return clamped
-    grown = {**clamped, event.event_id: append_time}
+    return clamp(clamped, event.event_id, append_time)
+
+
+def clamp(clamped: Mapping[str, int], event_id: str, time: int) -> Mapping[str, int]:
+    """`clamped` with an event and when it counts added. The 64 latest are kept."""
+    grown = {**clamped, event_id: time}
     if len(grown) > MAX_CLAMPED:
         del grown[min(grown, key=lambda event_id: (grown[event_id], event_id))]
     return grown

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from processors.amendments import amended_vote, amendment_time
 from processors.deduplicate import effective_time, remember_clamped, wins
-from schemas.events import PROMOTED, FeedbackEvent, ResolvedFeedback, Stamp, Vote, bare
+from schemas.events import AMEND, PROMOTED, FeedbackEvent, ResolvedFeedback, Stamp, Vote, bare
 
 _SIMPLE = ("comment", "correction", "reasons", "tags", "flagged", "user_id")
 _RETRACTED = ("vote", "comment", "correction", "reasons", "flagged")
@@ -26,16 +27,16 @@ def merge(
 ) -> ResolvedFeedback | None:
     """The row after `event`, or None when the event changes nothing.
 
-    `version` and `append_time` are those of the event's record. An erased row stays as it is, whatever comes.
+    `version` and `append_time` are those of the event's record. An erased row stays as it is, whatever comes. An
+    amendment may only come to a row that answers to its feedback id.
     """
     if event.kind == "preference" or (row is not None and row.erased):
         return None
     if event.kind == "erase":
         return ResolvedFeedback(version, True, None, event.tenant_id, event.request_id, updated_at=append_time)
     known = row or ResolvedFeedback(-1, False, None, event.tenant_id, event.request_id)
-    time = effective_time(event, append_time, known.clamped)
-    clamped = remember_clamped(event, append_time, known.clamped)
     held = holders(known)
+    time, clamped = _counts_from(event, append_time, known, held)
     won = _won(known, held, event, time)
     first_seen = time if row is None else min(known.first_seen, time)
     if not won and first_seen == known.first_seen and clamped is known.clamped:
@@ -53,10 +54,25 @@ def merge(
     )
 
 
-def registers(event: FeedbackEvent) -> dict[str, Any]:
-    """What the event writes: register -> value. A register that is not named stays as it is."""
+def _counts_from(
+    event: FeedbackEvent, append_time: int, row: ResolvedFeedback, held: Held
+) -> tuple[int, Mapping[str, int]]:
+    """(effective time, the row's `clamped` after the event)."""
+    if event.kind == AMEND:
+        return amendment_time(event, append_time, held["vote"], row.clamped)
+    return effective_time(event, append_time, row.clamped), remember_clamped(event, append_time, row.clamped)
+
+
+def registers(event: FeedbackEvent, row: ResolvedFeedback | None = None) -> dict[str, Any]:
+    """What the event writes: register -> value. A register that is not named stays as it is.
+
+    Only what an amendment writes depends on the row: of the vote it may say a part.
+    """
     written: dict[str, Any] = {_METADATA + key: text for key, text in event.metadata.items()}
-    if event.kind == "retract":
+    if event.kind == AMEND:
+        if row is not None and row.vote is not None and (vote := amended_vote(row.vote, event)) is not None:
+            written["vote"] = vote
+    elif event.kind == "retract":
         retracted = _RETRACTED if event.signal == "explicit" else ("implicit",)
         written.update(dict.fromkeys(retracted))
     elif (polarity := event.polarity) is not None:
@@ -88,7 +104,7 @@ def _vote(event: FeedbackEvent, polarity: int) -> Vote:
 def _won(row: ResolvedFeedback, held: Held, event: FeedbackEvent, time: int) -> dict[str, Any]:
     return {
         name: value
-        for name, value in registers(event).items()
+        for name, value in registers(event, row).items()
         if name not in held or wins(time, event.event_id, value, held[name], _value(row, name))
     }
 

@@ -18,7 +18,7 @@ from faust.types import TP
 from processors.deduplicate import Arrival, Refusal
 from processors.minutes import Grain, Rollup, published
 from processors.outputs import Keyed, Outputs
-from processors.pipeline import Folded, Partition, days_needed, fold, letter
+from processors.pipeline import Folded, Lookup, Partition, days_needed, fold, letter
 from processors.tables import LatestTable, Superseded
 from processors.transport import by_partition
 from processors.tripwire import Tripwire
@@ -114,8 +114,9 @@ class Resolver:
         self._go_on()  # what follows a dropped batch must not be taken for a gap
         self._in_sequence(tp, records[0].offset)
         arrivals = [self._arrival(record) for record in records]
-        stored = cache(lambda key: self.table.row(partition, key))  # each row is decoded once, for days and for fold
-        needed = days_needed(arrivals, stored, self.grain)
+        row = cache(lambda key: self.table.row(partition, key))  # each row is decoded once, for days and for fold
+        memory = Lookup(row, lambda key_hash: self.table.named(partition, key_hash))
+        needed = days_needed(arrivals, memory, self.grain)
         days = {}
         for day in sorted(needed):
             self._go_on()
@@ -123,7 +124,7 @@ class Resolver:
         if self.table.epoch[partition] != epoch:
             raise Superseded
         where = Partition(partition, self.topics.event_partitions, self.rollups, self.epoch, self.grain)
-        folded = fold(where, arrivals, stored, days)
+        folded = fold(where, arrivals, memory, days)
         encoded = [(key, self.codec.encode(row)) for key, row in folded.rows.items()]
         letters = self._letters(tp, folded, {record.offset: record for record in records})
         last = records[-1]
@@ -186,6 +187,7 @@ class Resolver:
         self.counted_until[partition] = step.append_time
         self.app.consumer.done(step.tp, step.next_offset, generation)
         self.metrics.count("events_resolved", len(step.folded.verdicts), partition=str(partition))
+        self.metrics.count("amendments_unanswered", step.folded.unanswered, partition=str(partition))
         self.metrics.set("rows_held", len(step.rows), partition=str(partition))
 
     async def _watch_refusals(self, steps: list[_Step]) -> None:

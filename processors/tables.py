@@ -12,6 +12,7 @@ import faust
 import structlog
 from faust.types import TP
 
+from processors.amendments import FeedbackIndex
 from processors.minutes import REAL_TIME, DayCells, Grain, Rollup, count_row
 from processors.outputs import Outputs
 from schemas.codec import Codec, row_head, version_in
@@ -149,9 +150,9 @@ class VersionedTable(faust.Table[bytes, bytes]):
 
 
 class LatestTable(VersionedTable):
-    """Rows by request, an index from day to keys, and the cells of recently touched days.
+    """Rows by request, indexes from day and from feedback id to keys, and the cells of recently touched days.
 
-    The index only grows by appending; entries that no longer hold are dropped when their day is built.
+    The indexes only grow by appending; entries of a day that no longer hold are dropped when the day is built.
     """
 
     def __init__(
@@ -160,12 +161,14 @@ class LatestTable(VersionedTable):
         super().__init__(app, **options)
         self._codec, self._rollups, self._grain = codec, rollups, grain
         self._index: dict[int, dict[int, list[bytes]]] = {}
+        self._ids: dict[int, FeedbackIndex] = {}
         self._days: OrderedDict[tuple[int, int], DayCells] = OrderedDict()
         self.max_cells = _MAX_CELLS
 
     def forget(self, partition: int) -> None:
         super().forget(partition)
         self._index.pop(partition, None)
+        self._ids.pop(partition, None)
         self._drop_days(partition)
 
     def changed(self, partition: int) -> None:
@@ -185,6 +188,9 @@ class LatestTable(VersionedTable):
         day = self._day(new)
         if day is not None and (old is None or self._day(old) != day):
             self._index.setdefault(partition, {}).setdefault(day, []).append(key)
+        if (ids := self._ids.get(partition)) is None:
+            ids = self._ids[partition] = FeedbackIndex()
+        ids.note(key, new)
 
     def _day(self, value: bytes) -> int | None:
         vote_time = row_head(value)[2]
@@ -194,6 +200,11 @@ class LatestTable(VersionedTable):
         """The row of `key`, decoded."""
         value = self.parts[partition].get(key)
         return None if value is None else self._codec.decode_as(ResolvedFeedback, value)
+
+    def named(self, partition: int, key_hash: int) -> tuple[bytes, ...]:
+        """The keys of all rows whose vote may have a feedback id with this hash."""
+        ids = self._ids.get(partition)
+        return () if ids is None else ids.keys(key_hash)
 
     async def day(self, partition: int, day: int) -> DayCells:
         """The cells of one day, built from rows if they are not held. Superseded when rows change meanwhile."""

@@ -19,7 +19,7 @@ from producers.kafka import message, producer_settings
 from producers.validation import RefusedError, parse_event
 from schemas.codec import Codec
 from schemas.constraints import Violation, violation
-from schemas.events import FeedbackEvent
+from schemas.events import AMEND, FeedbackEvent
 from schemas.topics import Topics
 
 _DELIVERY_MS = 120_000
@@ -108,6 +108,8 @@ class Emitter:
     def _record(self, event: FeedbackEvent) -> FeedbackEvent:
         if event.tenant_id not in ("", self._tenant_id):
             raise RefusedError(Violation("tenant_id", "forbidden", f"this emitter sends for {self._tenant_id} only"))
+        if event.kind == AMEND:
+            raise RefusedError(Violation("kind", "unknown_kind", "only a gateway can know which feedback ids are real"))
         complete = replace(
             event,
             tenant_id=self._tenant_id,

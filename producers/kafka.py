@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from schemas.codec import Codec
-from schemas.events import FeedbackEvent
-from schemas.topics import request_key
+from schemas.events import AMEND, FeedbackEvent
+from schemas.feedback_ids import event_key, event_partition
+
+BY_KEY = -1
 
 # What correctness rests on: nobody's pass-through settings may change these.
 _FIXED = {
@@ -32,4 +34,9 @@ def producer_settings(bootstrap: str, extra: Mapping[str, Any], own: Mapping[str
 
 def message(codec: Codec, event: FeedbackEvent) -> tuple[bytes, bytes]:
     """(key, value) of an event. Raises ValueError or TypeError for an event that does not fit its schema."""
-    return request_key(event.tenant_id, event.request_id), codec.encode(event)
+    return event_key(event), codec.encode(event)
+
+
+def chosen_partition(event: FeedbackEvent, partitions: int) -> int:
+    """The partition to name when producing: BY_KEY lets the client choose, but for amendments, whose key cannot say."""
+    return event_partition(event, partitions) if event.kind == AMEND else BY_KEY

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from confluent_kafka import KafkaError, Message, Producer
 
-from producers.kafka import message, producer_settings
+from producers.kafka import chosen_partition, message, producer_settings
 from producers.topic_check import TopicCheck
 from schemas.codec import Codec
 from schemas.events import FeedbackEvent
@@ -109,7 +109,7 @@ class KafkaPublisher:
         on_fatal: Callable[[str], object] = die,
     ) -> None:
         """`extra` are settings passed through to the client; `on_fatal` ends the process: its producer is of no use."""
-        self._topic, self._metrics, self._codec = topic.name, metrics, Codec()
+        self._topic, self._partitions, self._metrics, self._codec = topic.name, topic.partitions, metrics, Codec()
         self._backlog, self._backlog_bytes, self._answer_seconds = backlog, backlog_bytes, answer_seconds
         self._messages = self._bytes = 0  # the backlog; touched by the event loop only
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -145,15 +145,16 @@ class KafkaPublisher:
         self._held(len(messages), size)
         started = time.monotonic()
         for index, (key, value) in enumerate(messages):
-            self._produce(batch, index, key, value)
+            self._produce(batch, index, key, value, chosen_partition(events[index], self._partitions))
         del messages, key, value  # the client has its own copy, and a dead broker makes the wait long
         outcomes = await self._outcomes(batch)
         self._metrics.observe("acknowledge_seconds", time.monotonic() - started)
         return outcomes
 
-    def _produce(self, batch: _Batch, index: int, key: bytes, value: bytes) -> None:
+    def _produce(self, batch: _Batch, index: int, key: bytes, value: bytes, partition: int) -> None:
+        delivered = partial(self._delivered, batch, index)
         try:
-            self._producer.produce(self._topic, value, key, on_delivery=partial(self._delivered, batch, index))
+            self._producer.produce(self._topic, value, key, partition, on_delivery=delivered)
         except Exception as problem:  # noqa: BLE001 - a full queue or a fatal client: in any case it is not durable
             if batch.settle(index, str(problem)):
                 self._finish([batch])

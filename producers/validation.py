@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
-from schemas.constraints import MAX_EVENT_BYTES, Violation, violation
-from schemas.events import Candidate, FeedbackEvent
+from schemas.constraints import AMENDABLE, MAX_EVENT_BYTES, Violation, violation
+from schemas.events import AMEND, KINDS, Candidate, FeedbackEvent
 
 _MAX_DEPTH = 64  # far below what a reader with a deep stack of its own can parse
 _MAX_NAME = 64  # of an unknown field, in an error
@@ -49,19 +49,58 @@ def parse_event(
     `new_id` gives the event id when the client sent none; `received_at` is the caller's clock in epoch milliseconds;
     `original` is the event as it was sent, kept for audit, at most 256 KiB.
     """
-    if original is not None and len(original) > MAX_EVENT_BYTES:
-        _refuse(None, "too_long", f"an event must be at most {MAX_EVENT_BYTES} bytes")
+    _require_size(original)
     fields = _read(value)
     _complete(fields)
     fields.setdefault("event_id", None)
-    event = FeedbackEvent(
-        **{**fields, "event_id": new_id() if fields["event_id"] is None else fields["event_id"]},
-        tenant_id=tenant_id,
-        source=source,
-        received_at=received_at,
-        original=original,
-        feedback_id=feedback_id,
+    return _valid(
+        FeedbackEvent(
+            **{**fields, "event_id": new_id() if fields["event_id"] is None else fields["event_id"]},
+            tenant_id=tenant_id,
+            source=source,
+            received_at=received_at,
+            original=original,
+            feedback_id=feedback_id,
+        )
     )
+
+
+def parse_amendment(
+    value: object,
+    *,
+    tenant_id: str,
+    source: str,
+    event_id: str,
+    received_at: int | None,
+    original: bytes | None,
+    feedback_id: str,
+) -> FeedbackEvent:
+    """The amendment of the vote that `feedback_id` names, by those of the native fields that it may have."""
+    _require_size(original)
+    fields = _read(value)
+    if foreign := sorted(fields.keys() - {*AMENDABLE, "metadata"}):
+        _refuse(foreign[0], "unknown_field", f"{foreign[0]} cannot be amended")
+    return _valid(
+        FeedbackEvent(
+            tenant_id,
+            "",
+            event_id,
+            AMEND,
+            **fields,
+            source=source,
+            received_at=received_at,
+            original=original,
+            feedback_id=feedback_id,
+        )
+    )
+
+
+def _require_size(original: bytes | None) -> None:
+    if original is not None and len(original) > MAX_EVENT_BYTES:
+        _refuse(None, "too_long", f"an event must be at most {MAX_EVENT_BYTES} bytes")
+
+
+def _valid(event: FeedbackEvent) -> FeedbackEvent:
     found = violation(event)
     if found is not None:
         raise RefusedError(found)
@@ -86,6 +125,8 @@ def _read(value: object) -> Fields:
 def _complete(fields: Fields) -> None:
     """What follows from the fields that are there: kind, a preference's request, the scale's two ends, the weight."""
     kind = fields.setdefault("kind", _kind_of(fields))
+    if kind == AMEND:
+        _refuse("kind", "unknown_kind", f"kind must be one of {', '.join(KINDS)}")
     if kind == "preference" and fields.get("preference"):
         fields.setdefault("request_id", fields["preference"][0].request_id)
     if "request_id" not in fields:

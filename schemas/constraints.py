@@ -11,7 +11,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from schemas.events import KINDS, SIGNALS, FeedbackEvent
+from schemas.events import AMEND, KINDS, SIGNALS, FeedbackEvent
+from schemas.feedback_ids import hash_in
 
 REASONS = (
     "malformed_json", "not_an_object", "missing", "wrong_type", "out_of_range",
@@ -29,6 +30,7 @@ MAX_METADATA_KEY = 128
 MAX_EVENT_BYTES = 256 * 1024
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _PLAIN_STRING = re.compile(r'"[^"\\\x00-\x1f\ud800-\udfff]*"')
+AMENDABLE = ("value", "weight", "comment", "user_id")  # and metadata
 _VOTE_FIELDS = ("rating", "value", "score", "weight")
 
 
@@ -48,10 +50,18 @@ def violation(event: FeedbackEvent) -> Violation | None:
 def _identity(event: FeedbackEvent) -> Violation | None:
     return (
         _text("tenant_id", event.tenant_id, MAX_ID_BYTES)
-        or _text("request_id", event.request_id, MAX_ID_BYTES)
+        or _request(event)
         or _text("event_id", event.event_id, MAX_EVENT_ID_BYTES)
         or (_text("user_id", event.user_id, MAX_USER_BYTES, empty=True) if event.user_id is not None else None)
     )
+
+
+def _request(event: FeedbackEvent) -> Violation | None:
+    if event.kind != AMEND:
+        return _text("request_id", event.request_id, MAX_ID_BYTES)
+    if event.request_id:
+        return Violation("request_id", "unknown_field", "request_id does not belong in an event of kind amend")
+    return None
 
 
 def _text(field: str, text: str, limit: int, *, empty: bool = False) -> Violation | None:
@@ -65,7 +75,7 @@ def _text(field: str, text: str, limit: int, *, empty: bool = False) -> Violatio
 
 
 def _kind(event: FeedbackEvent) -> Violation | None:
-    if event.kind not in KINDS:
+    if event.kind not in _BY_KIND:
         return Violation("kind", "unknown_kind", f"kind must be one of {', '.join(KINDS)}")
     if event.signal not in SIGNALS:
         return Violation("signal", "out_of_range", "signal must be explicit or implicit")
@@ -133,9 +143,21 @@ def _preference(event: FeedbackEvent) -> Violation | None:
     return _not_a_vote(event)
 
 
+def _amend(event: FeedbackEvent) -> Violation | None:
+    if hash_in(event.feedback_id) is None:
+        return Violation("feedback_id", "missing", "an event of kind amend needs a feedback id of a gateway's making")
+    if event.signal != "explicit":
+        return Violation("signal", "unknown_field", "an amendment is about an explicit vote")
+    if found := _carries_none(event, ("rating", "score", "correction", "reasons", "tags", "flagged")):
+        return found
+    if not event.metadata and all(getattr(event, field) is None for field in AMENDABLE):
+        return Violation(None, "empty", "the amendment says nothing: give value, weight, comment or metadata")
+    return None
+
+
 _BY_KIND: dict[str, Callable[[FeedbackEvent], Violation | None]] = {
     "vote": _vote, "retract": _retract, "context": _context,
-    "correction": _correction, "preference": _preference, "erase": _erase,
+    "correction": _correction, "preference": _preference, "erase": _erase, AMEND: _amend,
 }  # fmt: skip
 
 

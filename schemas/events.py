@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 KINDS = ("vote", "retract", "context", "correction", "preference", "erase")
+AMEND = "amend"  # changes the vote that a feedback id names: only gateways make it, for vendors whose clients do that
 SIGNALS = ("explicit", "implicit")
 PROMOTED = ("model", "prompt_id", "prompt_version", "environment", "app")
 MISSING = "(none)"  # stands for an absent dimension in groups and views
@@ -30,6 +31,7 @@ class FeedbackEvent:
 
     `event_time` is the client's clock and None when the client sent none. `received_at` is the gateway's clock, for
     audit only: no meaning depends on it. `metadata` maps a key to JSON text, or to None, which removes the key.
+    An event of kind `amend` has an empty `request_id`: its `feedback_id` says which vote it changes.
     """
 
     tenant_id: str

@@ -122,7 +122,12 @@ def epoch_of(source_partition: int) -> int:
 
 def partition_of(key: bytes, partitions: int) -> int:
     """The partition that every producer with `partitioner=murmur2_random` (and the Java client) chooses for `key`."""
-    return (murmur2(key) & 0x7FFFFFFF) % partitions
+    return partition_of_hash(murmur2(key), partitions)
+
+
+def partition_of_hash(key_hash: int, partitions: int) -> int:
+    """The same, where only murmur2 of the key is known."""
+    return (key_hash & 0x7FFFFFFF) % partitions
 
 
 def murmur2(data: bytes) -> int:

@@ -17,7 +17,7 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, DataError, ProgrammingError
 from urllib3.exceptions import HTTPError
 
-from sinks.rows import ERASED, EVENTS, LATEST, Row, Table
+from sinks.rows import ERASED, EVENTS, FEEDBACK_IDS, LATEST, Row, Table
 from sinks.writer import MisconfiguredError, UnavailableError, UnfitRowsError
 
 _STOP = {516: "login refused", 60: "table missing", 16: "column missing", 81: "database missing", 497: "no right to"}
@@ -90,12 +90,14 @@ class ClickHouseWriter:
         """
         database = self._address.database
         erased = f"(tenant_id, request_id) IN (SELECT tenant_id, request_id FROM {database}.{ERASED.name})"  # noqa: S608
+        ids = f"SELECT tenant_id, feedback_id FROM {database}.{FEEDBACK_IDS.name} WHERE {erased}"  # noqa: S608
+        said = f"{erased} OR kind = 'amend' AND (tenant_id, feedback_id) IN ({ids})"
         settings = {"mutations_sync": 2 if wait else 0}
         with _translated():
-            for table in (EVENTS, LATEST):
+            for table, gone in ((EVENTS, said), (LATEST, erased)):
                 name = f"{database}.{table.name}"
-                if self._connected().query(f"SELECT 1 FROM {name} WHERE {erased} LIMIT 1").result_rows:  # noqa: S608
-                    self._connected().command(f"ALTER TABLE {name} DELETE WHERE {erased}", settings=settings)
+                if self._connected().query(f"SELECT 1 FROM {name} WHERE {gone} LIMIT 1").result_rows:  # noqa: S608
+                    self._connected().command(f"ALTER TABLE {name} DELETE WHERE {gone}", settings=settings)
 
     def close(self) -> None:
         """Close the connections."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sinks.rows import ALERTS, DEAD_LETTERS, ERASED, EVENTS, LATEST, MINUTES, Row, Table
+from sinks.rows import ALERTS, DEAD_LETTERS, ERASED, EVENTS, FEEDBACK_IDS, LATEST, MINUTES, Row, Table
 from sinks.writer import MisconfiguredError, UnavailableError, UnfitRowsError
 
 _KEYS = {
     EVENTS: "tenant_id request_id source_partition version",
     LATEST: "tenant_id request_id",
     ERASED: "tenant_id request_id",
+    FEEDBACK_IDS: "tenant_id feedback_id",
     MINUTES: "tenant_id rollup group_key minute source_partition",
     ALERTS: "tenant_id fingerprint started_at status sequence",
     DEAD_LETTERS: "letter_id",
@@ -51,7 +52,16 @@ class MemoryWriter:
         self._reachable(ERASED.name)
         erased = {row[:2] for row in self._rows[ERASED].values()}
         for table in (EVENTS, LATEST):
-            self._rows[table] = {key: row for key, row in self._rows[table].items() if row[:2] not in erased}
+            self._rows[table] = {
+                key: row for key, row in self._rows[table].items() if self._owner(table, row) not in erased
+            }
+
+    def _owner(self, table: Table, row: Row) -> Row:
+        """Tenant and request that a row of events or rows is about; of an amendment only its feedback id tells."""
+        if table != EVENTS or row[EVENTS.columns.index("kind")] != "amend":
+            return row[:2]
+        known = self._rows[FEEDBACK_IDS].get((row[0], row[EVENTS.columns.index("feedback_id")]))
+        return row[:2] if known is None else (known[0], known[2])
 
     def stored(self, table: Table) -> list[Row]:
         """The rows of a table, one per key."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from schemas.codec import Codec, DecodeError
 from schemas.constraints import violation
 from schemas.events import Alert, DeadLetter, FeedbackEvent, MinuteCount, MonitorSet, Progress, Record, ResolvedFeedback
-from schemas.topics import Topics, partition_of, request_key
+from schemas.feedback_ids import event_key, event_partition
+from schemas.topics import Topics
 from sinks.batch import Source
 from sinks.rows import Position, Row, Table, rows_of
 
@@ -52,6 +53,6 @@ class Records:
     def _check(self, event: FeedbackEvent, source: Source) -> None:
         if found := violation(event):
             raise SkippedError("invalid", f"{found.field or 'event'}: {found.reason}: {found.message}")
-        key = request_key(event.tenant_id, event.request_id)
-        if source.key != key or partition_of(key, self._topics.event_partitions) != source.partition:
+        partition = event_partition(event, self._topics.event_partitions)
+        if source.key != event_key(event) or source.partition != partition:
             raise SkippedError("misrouted", "the key does not fit the event, or the partition not the key")

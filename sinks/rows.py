@@ -24,7 +24,8 @@ from schemas.events import (
     Vote,
     bare,
 )
-from schemas.topics import EPOCH_SHIFT, group_key, source_partition_of, version_of
+from schemas.feedback_ids import hash_in
+from schemas.topics import EPOCH_SHIFT, group_key, murmur2, request_key, source_partition_of, version_of
 
 Row = tuple[Any, ...]
 LATEST_TIME = 10_413_791_999_999  # 2299-12-31, where DateTime64 ends; a client's clock may say 9999
@@ -55,6 +56,7 @@ LATEST = _table(
     " updated_at source_partition",
 )
 ERASED = _table("feedback_erased", "tenant_id request_id version erased_at")
+FEEDBACK_IDS = _table("feedback_ids", "tenant_id feedback_id request_id version")
 MINUTES = _table(
     "feedback_minutes",
     "tenant_id rollup group_key dimensions minute source_partition version negative positive neutral",
@@ -68,7 +70,7 @@ DEAD_LETTERS = _table(
     "feedback_dead_letters",
     "letter_id tenant_id stage reason message source_topic source_partition source_offset failed_at original handled",
 )
-TABLES = (EVENTS, LATEST, ERASED, MINUTES, ALERTS, DEAD_LETTERS)
+TABLES = (EVENTS, LATEST, ERASED, FEEDBACK_IDS, MINUTES, ALERTS, DEAD_LETTERS)
 
 
 class Position(NamedTuple):
@@ -84,7 +86,7 @@ def rows_of(record: Record, at: Position) -> tuple[tuple[Table, Row], ...]:
     """The rows that `record` becomes; none for a progress mark or a set of monitors."""
     match record:
         case FeedbackEvent():
-            return ((EVENTS, event_row(record, at)),)
+            return _said(record, at)
         case ResolvedFeedback():
             return _resolved(record, at)
         case MinuteCount():
@@ -97,6 +99,18 @@ def rows_of(record: Record, at: Position) -> tuple[tuple[Table, Row], ...]:
             return ()
 
 
+def _said(event: FeedbackEvent, at: Position) -> tuple[tuple[Table, Row], ...]:
+    """What a feedback id stands for is written first: amendments that follow know it only by that."""
+    said = (EVENTS, event_row(event, at))
+    return ((FEEDBACK_IDS, feedback_id_row(event, at)), said) if _gives_id(event) else (said,)
+
+
+def _gives_id(event: FeedbackEvent) -> bool:
+    """Whether the event is the vote that its feedback id was made for."""
+    key_hash = hash_in(event.feedback_id) if event.kind == "vote" else None
+    return key_hash is not None and key_hash == murmur2(request_key(event.tenant_id, event.request_id))
+
+
 def _resolved(row: ResolvedFeedback, at: Position) -> tuple[tuple[Table, Row], ...]:
     """An erased request hides everything of its key, so the list of erased ones is written first."""
     latest = (LATEST, latest_row(row, at))
@@ -104,7 +118,10 @@ def _resolved(row: ResolvedFeedback, at: Position) -> tuple[tuple[Table, Row], .
 
 
 def event_row(event: FeedbackEvent, at: Position) -> Row:
-    """A row of feedback_events. Null in `metadata` (removed) stays distinct from a key that is absent."""
+    """A row of feedback_events. Null in `metadata` (removed) stays distinct from a key that is absent.
+
+    An amendment has no request id here; the views look it up in feedback_ids.
+    """
     written = event.event_time
     return (
         event.tenant_id, event.request_id, event.event_id, event.kind,
@@ -117,6 +134,11 @@ def event_row(event: FeedbackEvent, at: Position) -> Row:
         at.append_time if written is None else min(written, at.append_time),
         event.original or b"", source_partition_of(at.epoch, at.partition), version_of(at.epoch, at.offset),
     )  # fmt: skip
+
+
+def feedback_id_row(event: FeedbackEvent, at: Position) -> Row:
+    """A row of feedback_ids, from the vote that the id was made for."""
+    return event.tenant_id, event.feedback_id, event.request_id, version_of(at.epoch, at.offset)
 
 
 def _preference(candidates: Iterable[Candidate] | None) -> str:

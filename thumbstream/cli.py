@@ -153,7 +153,7 @@ def migrate() -> None:
 
 @main.group()
 def keys() -> None:
-    """Manage API keys.
+    """Manage API keys, and the keys that sign feedback tokens.
 
     Example: thumbstream keys create --tenant acme --rights ingest
     """
@@ -179,6 +179,33 @@ def keys_create(tenant: str, rights: str, origins: tuple[str, ...], file: Path |
     except KeysError as error:
         raise click.ClickException(str(error)) from error
     click.echo(secret)
+
+
+@keys.command("rotate-tokens")
+@click.option("--keep", type=click.IntRange(1), help="Keep only so many, the newest; tokens of the others end at once.")
+@click.option("--if-missing", is_flag=True, help="Do nothing when the file is there.")
+@click.option("--file", "file", type=FILE, help="Token keys file. Default: THUMBSTREAM_TOKEN_KEYS_FILE.")
+def keys_rotate_tokens(keep: int | None, if_missing: bool, file: Path | None) -> None:
+    """Sign feedback tokens with a new key from now on; makes the file when it is not there.
+
+    Older keys go on verifying what they signed, until --keep or a person removes them.
+
+    Example: thumbstream keys rotate-tokens --keep 2 --file token-keys.toml
+    """
+    from datetime import UTC, datetime
+
+    from producers.token_keys import TokenKeysError, rotate
+
+    path = file or load_settings().token_keys_file
+    if path is None:
+        raise click.UsageError("name the token keys file: --file, or THUMBSTREAM_TOKEN_KEYS_FILE")
+    if if_missing and path.exists():
+        return click.echo(f"{path} is there", err=True)
+    try:
+        made, removed = rotate(path, datetime.now(UTC), keep=keep)
+    except (TokenKeysError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+    return click.echo(f"{made} signs from now on" + (f"; removed: {', '.join(removed)}" if removed else ""))
 
 
 main.add_command(alerts)
@@ -287,8 +314,9 @@ def sql(query: str, as_json: bool, ready_file: Path | None) -> None:
 @click.option("--since", metavar="WHEN", help="Only events appended since: a time as 2026-05-01T00:00Z, or 6h, 2d.")
 @click.option("--wait", default=30.0, show_default=True, help="Seconds to wait for worker and sink to catch up.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
+@click.option("--metrics", type=FILE, help="Also write gauges there, in Prometheus' text format.")
 @READY
-def audit(since: str | None, wait: float, as_json: bool, ready_file: Path | None) -> None:
+def audit(since: str | None, wait: float, as_json: bool, metrics: Path | None, ready_file: Path | None) -> None:
     """Check that the books balance: every event that was accepted is stored, refused or parked, and counts are right.
 
     Exit 1 if anything is off, with tenant, hour, place and ids; 2 if it could not be judged.
@@ -297,7 +325,7 @@ def audit(since: str | None, wait: float, as_json: bool, ready_file: Path | None
     """
     from thumbstream.commands.audit import run
 
-    sys.exit(run(load_settings(), since, wait, ready_file, as_json=as_json))
+    sys.exit(run(load_settings(), since, wait, metrics, ready_file, as_json=as_json))
 
 
 @main.command()

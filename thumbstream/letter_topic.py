@@ -19,7 +19,7 @@ _BROKER_SECONDS = 15.0
 _DELIVERY_SECONDS = 30.0
 _ROOM_SECONDS = 0.1
 
-Outgoing = tuple[str, bytes, bytes, Mapping[str, bytes]]  # topic, key, value, headers
+Outgoing = tuple[str, bytes, bytes, Mapping[str, bytes], int]  # topic, key, value, headers, partition or BY_KEY
 
 
 def read(settings: Settings, codec: Codec) -> Iterator[DeadLetter]:
@@ -79,7 +79,7 @@ def _value(message: Message) -> bytes:
 
 
 def publish(settings: Settings, outgoing: Sequence[Outgoing]) -> list[str | None]:
-    """Publish all, each to the partition of its key; per message None once it is durable, or why nobody knows."""
+    """Publish all, each to its partition; per message None once it is durable, or why nobody knows."""
     own = {"delivery.timeout.ms": int(_DELIVERY_SECONDS * 1000), "message.max.bytes": LARGEST_MESSAGE}
     producer = Producer(producer_settings(settings.kafka_bootstrap_servers, settings.kafka, own))
     outcomes: list[str | None] = ["not acknowledged in time"] * len(outgoing)
@@ -87,8 +87,8 @@ def publish(settings: Settings, outgoing: Sequence[Outgoing]) -> list[str | None
     def delivered(index: int, error: KafkaError | None, _: Message) -> None:
         outcomes[index] = None if error is None else error.str()
 
-    for index, (topic, key, value, headers) in enumerate(outgoing):
-        message = {"topic": topic, "key": key, "value": value, "headers": dict(headers)}
+    for index, (topic, key, value, headers, partition) in enumerate(outgoing):
+        message = {"topic": topic, "key": key, "value": value, "headers": dict(headers), "partition": partition}
         try:
             while not _produced(producer, message, partial(delivered, index)):
                 producer.poll(_ROOM_SECONDS)

@@ -12,7 +12,11 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from producers.dialects.exchange import TenantRules
+from producers.grants import is_origin
+from producers.limits import Rate, parse_rate
 from schemas.topics import Topics
+from thumbstream import tenant_rules
 
 PREFIX = "THUMBSTREAM_"
 
@@ -27,6 +31,23 @@ def _setting(default: Any, sentence: str, parse: Callable[[str], Any] = str, *, 
 
 def _path(text: str) -> Path | None:
     return Path(text).expanduser() if text else None
+
+
+class Origins(tuple[str, ...]):
+    """Origins of pages; their text is what `_origins` reads."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return ",".join(self)
+
+
+def _origins(text: str) -> Origins:
+    origins = Origins(origin.strip() for origin in text.split(",") if origin.strip())
+    for origin in origins:
+        if not is_origin(origin):
+            raise ValueError(f"{origin} is not an origin as browsers write it: https://chat.example")
+    return origins
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +71,29 @@ class Settings:
     gateway_host: str = _setting("127.0.0.1", "Address the gateway listens on")
     gateway_port: int = _setting(8080, "Port the gateway listens on", int)
     keys_file: Path | None = _setting(None, "API keys (TOML), read again when it changes", _path)
+    token_keys_file: Path | None = _setting(None, "Keys that sign feedback tokens (TOML); empty: no tokens", _path)
+    page_origins: Origins = _setting(
+        Origins(),
+        "Origins whose pages may use feedback tokens, comma-separated; empty: those each token names",
+        _origins,
+    )
+    limit_per_key: Rate | None = _setting(
+        None, "Events of one API key, PER_SECOND/AT_ONCE; empty: no limit", parse_rate
+    )
+    limit_per_token: Rate | None = _setting(
+        Rate(1, 60), "Events for one answer by feedback tokens, PER_SECOND/AT_ONCE; empty: no limit", parse_rate
+    )
+    limit_per_address: Rate | None = _setting(
+        Rate(5, 100),
+        "Requests of one address without a valid key or token, PER_SECOND/AT_ONCE; empty: no limit",
+        parse_rate,
+    )
+    trusted_proxies: int = _setting(0, "Proxies in front whose `X-Forwarded-For` is believed; 0: none", int)
+    feedback_ids_file: Path | None = _setting(
+        None,
+        "Secrets of feedback ids, shared by all gateways; empty: beside the keys file, made if it is not there",
+        _path,
+    )
     monitors_file: Path | None = _setting(None, "Monitors (TOML), read again on SIGHUP; none: the built-in ones", _path)
     data_dir: Path = _setting(Path(".thumbstream"), "Where `up` keeps brokers' and ClickHouse's data", Path)
     health_port: int = _setting(0, "Port of a worker's or sink's /healthz, /readyz and /metrics; 0: none", int)
@@ -57,6 +101,12 @@ class Settings:
     kafka: Mapping[str, str] = field(default_factory=dict, metadata={"sentence": "Passed to the Kafka clients"})
     clickhouse: Mapping[str, str] = field(
         default_factory=dict, metadata={"sentence": "Passed to the ClickHouse client"}
+    )
+    tenant: Mapping[str, TenantRules] = field(
+        default_factory=dict,
+        metadata={
+            "sentence": "A section `[tenant.NAME]` may set `requesty_scale = [lowest, highest]` for ratings of Requesty"
+        },
     )
 
     @property
@@ -70,8 +120,8 @@ class Settings:
 
 
 def _shown(item: Field[Any], value: Any) -> str:
-    if isinstance(value, Mapping):  # passed through to a client: any of them may be a secret
-        return ", ".join(f"{key}=***" for key in sorted(value))
+    if isinstance(value, Mapping):  # what is passed through to a client as text may be a secret
+        return ", ".join(f"{key}=***" if isinstance(value[key], str) else key for key in sorted(value))
     return "***" if item.metadata.get("secret") and value else str(value if value is not None else "")
 
 
@@ -95,7 +145,7 @@ def _from_file(path: Path, known: Mapping[str, Field[Any]], *, required: bool) -
         document = tomllib.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as exception:
         raise SettingsError(f"{path}: {exception}") from exception
-    document.pop("tenant", None)  # per-tenant dialect settings, read by the gateway
+    sections = document.pop("tenant", {})
     for name, value in document.items():
         if name not in known:
             raise SettingsError(f"{path}: unknown setting {name}")
@@ -103,7 +153,10 @@ def _from_file(path: Path, known: Mapping[str, Field[Any]], *, required: bool) -
             document[name] = {key: str(item) for key, item in value.items()}
         else:
             document[name] = _parsed(known[name], str(value))
-    return document
+    try:
+        return {**document, "tenant": tenant_rules.read(sections)}
+    except ValueError as problem:
+        raise SettingsError(f"{path}: {problem}") from problem
 
 
 def _parsed(item: Field[Any], text: str) -> Any:

@@ -23,6 +23,7 @@ _COUNTERS = {
     "events_refused": ("Events refused at the gateway", ("dialect", "reason")),
     "requests": ("HTTP requests answered", ("dialect", "status")),
     "events_resolved": ("Events folded into rows by resolve", ("partition",)),
+    "amendments_unanswered": ("Changes of a vote by feedback id to which no vote answers any more", ("partition",)),
     "dead_letters": ("Records refused after a topic held them", ("stage", "reason")),
     "offset_gaps": ("Gaps in the events topic that a second read confirmed", ("partition",)),
     "keys_healed": ("Keys whose newest row was written again after an older one", ("table",)),
@@ -49,6 +50,7 @@ _GAUGES = {
 _HISTOGRAMS = {
     "acknowledge_seconds": ("From handing an event to the producer until the broker acknowledged it", ()),
     "batch_seconds": ("Time for one batch from fold to commit", ("stage",)),
+    "query_seconds": ("Time for one answer of the query endpoints", ()),
     "insert_seconds": ("Time for one insert into ClickHouse", ("table",)),
 }
 METRICS = {**_COUNTERS, **_GAUGES, **_HISTOGRAMS}

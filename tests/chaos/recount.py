@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from schemas.codec import Codec
 from schemas.events import PROMOTED, FeedbackEvent, ResolvedFeedback, Stamp, Vote
-from schemas.topics import version_of
+from schemas.feedback_ids import hash_in
+from schemas.topics import murmur2, version_of
 from tests.chaos.log import Entry
 from tests.chaos.plan import MINUTE, RULES
 from tests.chaos.traffic import EXPECTED
@@ -44,6 +45,7 @@ class Recount:
     def __init__(self) -> None:
         self._codec = Codec()
         self._requests: dict[bytes, _Request] = {}
+        self._named: dict[tuple[str, str | None], set[bytes]] = defaultdict(set)  # tenant and feedback id -> keys
         self._votes: dict[CellName, dict[bytes, tuple[int, str]]] = defaultdict(dict)
         self.rows: dict[bytes, dict[int, ResolvedFeedback]] = defaultdict(dict)  # key -> version -> row
         self.cells: dict[CellName, list[tuple[int, Counts]]] = defaultdict(list)  # name -> (version, counts), rising
@@ -75,21 +77,34 @@ class Recount:
     def _fold(self, entry: Entry, event: FeedbackEvent) -> None:
         if event.kind == "preference":
             return
-        version = version_of(EPOCH, entry.offset)
-        request = self._requests.setdefault(entry.key, _Request(event.tenant_id, event.request_id))
-        before = _places(request, entry.partition)
-        if not _join(request, event, entry.append_time):
+        if event.kind == "amend":
+            for key in sorted(self._named[event.tenant_id, event.feedback_id]):
+                if _stands(self._requests[key], event):
+                    self._take(key, entry, event, _amend)
             return
-        self.rows[entry.key][version] = _row(request, version, entry.append_time)
-        self._recount(entry, version, before, _places(request, entry.partition))
+        self._requests.setdefault(entry.key, _Request(event.tenant_id, event.request_id))
+        if event.kind == "vote" and hash_in(event.feedback_id) == murmur2(entry.key):
+            self._named[event.tenant_id, event.feedback_id].add(entry.key)
+        self._take(entry.key, entry, event, _join)
 
-    def _recount(self, entry: Entry, version: int, before: dict[CellName, Any], after: dict[CellName, Any]) -> None:
+    def _take(
+        self, key: bytes, entry: Entry, event: FeedbackEvent, join: Callable[[_Request, FeedbackEvent, int], bool]
+    ) -> None:
+        request, version = self._requests[key], version_of(EPOCH, entry.offset)
+        before = _places(request, entry.partition)
+        if join(request, event, entry.append_time):
+            self.rows[key][version] = _row(request, version, entry.append_time)
+            self._recount(key, entry, version, before, _places(request, entry.partition))
+
+    def _recount(
+        self, key: bytes, entry: Entry, version: int, before: dict[CellName, Any], after: dict[CellName, Any]
+    ) -> None:
         if before == after:
             return
         for name in before:
-            del self._votes[name][entry.key]
+            del self._votes[name][key]
         for name, vote in after.items():
-            self._votes[name][entry.key] = vote
+            self._votes[name][key] = vote
         for name in {**before, **after}:
             self.cells[name].append((version, _counts(self._votes[name].values())))
             self.touches[entry.partition].append((entry.offset, name))
@@ -139,7 +154,36 @@ def _join(request: _Request, event: FeedbackEvent, append_time: int) -> bool:
             request.ahead[event.event_id] = append_time
             changed = True
         time = request.ahead.get(event.event_id, time)
-    for name, value in _written(event).items():
+    return _claim(request, event, time, _written(event)) or changed
+
+
+def _stands(request: _Request, event: FeedbackEvent) -> bool:
+    """Whether the vote that an amendment names is the one that stands."""
+    _, _, vote = request.registers.get("vote", (0, "", None))
+    return not request.erased and vote is not None and vote.feedback_id == event.feedback_id
+
+
+def _amend(request: _Request, event: FeedbackEvent, append_time: int) -> bool:
+    """Take an amendment of the standing vote in; only what comes first under its id counts."""
+    time, event_id, vote = request.registers["vote"]
+    is_new = event.event_id not in request.ahead
+    if is_new:
+        later = append_time if (append_time, event.event_id) > (time, event_id) else time + 1
+        request.ahead[event.event_id] = later
+    written: dict[str, Any] = {f"metadata.{key}": text for key, text in event.metadata.items()}
+    written |= {name: said for name in ("comment", "user_id") if (said := getattr(event, name)) is not None}
+    weight = vote.weight if event.weight is None else event.weight
+    if event.value is not None:
+        new = Vote(_polarity(event), event.value, None, None, None, weight, vote.feedback_id, event.source)
+        written["vote"] = new
+    elif event.weight is not None:
+        written["vote"] = replace(vote, weight=weight, source=event.source)
+    return _claim(request, event, request.ahead[event.event_id], written) or is_new
+
+
+def _claim(request: _Request, event: FeedbackEvent, time: int, written: dict[str, Any]) -> bool:
+    changed = False
+    for name, value in written.items():
         held = request.registers.get(name)
         if held is None or (time, event.event_id) > held[:2]:
             request.registers[name] = (time, event.event_id, value)

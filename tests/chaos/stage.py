@@ -19,7 +19,8 @@ from confluent_kafka import Producer
 
 from schemas.codec import Codec
 from schemas.events import FeedbackEvent, Record
-from schemas.topics import Topic, Topics, request_key
+from schemas.feedback_ids import event_key, event_partition
+from schemas.topics import Topic, Topics
 from tests.chaos.log import committed, read
 from tests.polling import wait_until
 from thumbstream import topic_admin
@@ -118,11 +119,15 @@ class Stage:
 
     def put_events(self, *events: FeedbackEvent) -> None:
         """Produce events where they belong."""
-        self.put(self.topics.events, *(self.keyed(event) for event in events))
+        producer = Producer({"bootstrap.servers": self.bootstrap})
+        for event in events:
+            key, value = self.keyed(event)
+            producer.produce(self.topics.events.name, value, key, event_partition(event, self.topics.event_partitions))
+        assert producer.flush(30) == 0
 
     def keyed(self, event: FeedbackEvent) -> tuple[bytes, bytes]:
         """Key and value of an event."""
-        return request_key(event.tenant_id, event.request_id), self.codec.encode(event)
+        return event_key(event), self.codec.encode(event)
 
     def found(self, topic: Topic, cls: type[_R]) -> list[_R]:
         """All records of one kind in `topic`, in order."""

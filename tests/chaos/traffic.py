@@ -12,8 +12,9 @@ from typing import Any
 from confluent_kafka import Producer
 
 from schemas.codec import Codec
-from schemas.events import Candidate, FeedbackEvent, Progress
-from schemas.topics import Topics, partition_of, request_key
+from schemas.events import AMEND, Candidate, FeedbackEvent, Progress
+from schemas.feedback_ids import NONCE_BITS, event_key, event_partition, packed
+from schemas.topics import Topics, murmur2, request_key
 from tests.chaos.plan import MINUTE, Plan
 
 EXPECTED = "expected-refusal"  # header of poison: the reason word that its dead letter must carry
@@ -48,6 +49,7 @@ class Traffic:
         self._dice = random.Random(f"traffic-{seed}")
         self._codec, self._partitions = Codec(), topics.event_partitions
         self._requests: list[tuple[str, str]] = []
+        self._ids: list[tuple[str, str]] = []  # tenant and feedback id of votes
         self._recent: list[Sent] = []
         self._incidents: dict[int, _Incident] = {}
         self._next_incident = 3.0
@@ -60,10 +62,10 @@ class Traffic:
         choice = self._dice.random()
         if choice < 0.03 and self._recent:
             return self._dice.choice(self._recent)  # a re-send: the same bytes once more
-        event = self._event(elapsed, now)
+        event = self._amendment() if choice < 0.11 and self._ids else self._event(elapsed, now)
         if choice > 0.99:
             return self._poison(event)
-        sent = Sent(request_key(event.tenant_id, event.request_id), self._codec.encode(event))
+        sent = Sent(event_key(event), self._codec.encode(event), partition=event_partition(event, self._partitions))
         self._recent.append(sent)
         del self._recent[:-400]
         return sent
@@ -81,13 +83,51 @@ class Traffic:
         tenant, request = self._new_request() if fresh else self._known_request()
         model = min(_MODELS - 1, int(dice.expovariate(4 / _MODELS)))
         written: dict[str, Any] = {"metadata": self._metadata(model, always=fresh)}
-        kinds = (("vote", 80), ("context", 10), ("implicit", 4), ("retract", 3), ("correction", 2), ("preference", 2))
+        kinds = (
+            ("vote", 65),
+            ("named", 15),
+            ("context", 10),
+            ("implicit", 4),
+            ("retract", 3),
+            ("correction", 2),
+            ("preference", 2),
+        )
         kind = self._weighted((*kinds, ("erase", 0 if fresh else 1)))
-        written |= getattr(self, f"_{kind}")(elapsed, model)
-        event_time = self._client_time(now)
+        if kind == "named":
+            kind, said = "vote", self._named_vote(tenant, request)
+        else:
+            said = getattr(self, f"_{kind}")(elapsed, model)
+        written |= said
+        event_time = None if "feedback_id" in written else self._client_time(now)
         event_id = f"{dice.getrandbits(96):024x}"
         actual = "vote" if kind == "implicit" else kind
         return FeedbackEvent(tenant, request, event_id, actual, event_time, source="chaos", received_at=now, **written)
+
+    def _amendment(self) -> FeedbackEvent:
+        """As a vendor's client changes a vote: often right after it, mostly only in part."""
+        dice = self._dice
+        tenant, feedback_id = dice.choice(self._ids[-5:] if dice.random() < 0.6 else self._ids[-300:])
+        parts: tuple[dict[str, Any], ...] = (
+            {"value": float(dice.randint(-10, 10))},
+            {"value": float(dice.randint(-10, 10)), "weight": 0.5, "comment": f"changed {self._number}"},
+            {"weight": dice.choice((0.0, 1.0)), "user_id": f"u{dice.randrange(3_000)}"},
+            {"metadata": self._metadata(dice.randrange(_MODELS), always=False) or {"model": '"m0"'}},
+        )
+        event_id = f"{dice.getrandbits(96):024x}"
+        return FeedbackEvent(
+            tenant, "", event_id, AMEND, **dice.choice(parts), feedback_id=feedback_id, source="chaos-amending"
+        )
+
+    def _named_vote(self, tenant: str, request: str) -> dict[str, Any]:
+        """A vote that can be amended, as a vendor's client casts it: without a time."""
+        dice = self._dice
+        feedback_id = packed(murmur2(request_key(tenant, request)), dice.getrandbits(NONCE_BITS), 0)
+        self._ids.append((tenant, feedback_id))
+        return {
+            "value": float(dice.randint(-2, 10)),
+            "user_id": f"u{dice.randrange(3_000)}",
+            "feedback_id": feedback_id,
+        }
 
     def _weighted(self, choices: tuple[tuple[str, int], ...]) -> str:
         return self._dice.choices([name for name, _ in choices], [weight for _, weight in choices])[0]
@@ -159,7 +199,7 @@ class Traffic:
         return {"metadata": {}}
 
     def _poison(self, event: FeedbackEvent) -> Sent:
-        key, dice = request_key(event.tenant_id, event.request_id), self._dice
+        key, dice = event_key(event), self._dice
         good = self._codec.encode(event)
         match dice.choice(("undecodable", "invalid", "misrouted")):
             case "undecodable":
@@ -171,7 +211,7 @@ class Traffic:
             case _ if dice.random() < 0.5:
                 return Sent(b"somebody|else", good, {EXPECTED: b"misrouted"})
             case _:
-                wrong = (partition_of(key, self._partitions) + 1) % self._partitions
+                wrong = (event_partition(event, self._partitions) + 1) % self._partitions
                 return Sent(key, good, {EXPECTED: b"misrouted"}, wrong)
 
     def _broken(self, event: FeedbackEvent) -> FeedbackEvent:
@@ -182,6 +222,8 @@ class Traffic:
             {"kind": "vote", "value": 99.0},
             {"kind": "vote", "rating": True, "event_time": 5},
             {"kind": "vote", "rating": True, "metadata": {"model": "not json"}},
+            {"kind": AMEND, "value": 1.0},
+            {"kind": AMEND, "value": 1.0, "feedback_id": packed(1, 2, 3)},
         )
         return FeedbackEvent(tenant, request, identity, **self._dice.choice(wrong))
 

@@ -2,14 +2,16 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, Protocol
 
 import pytest
 
 from producers.publisher import KafkaPublisher, MemoryPublisher, Outcomes, Publisher
 from schemas.codec import Codec
-from schemas.events import Candidate, FeedbackEvent
-from schemas.topics import Topics, partition_of
+from schemas.events import AMEND, Candidate, FeedbackEvent
+from schemas.feedback_ids import event_partition, packed
+from schemas.topics import Topics, murmur2, partition_of, request_key
 from tests.fixtures.events import make_events_topic, stored_events
 from thumbstream.telemetry import Metrics
 
@@ -45,7 +47,7 @@ class OnKafka:
 
     def stored(self) -> list[tuple[bytes, FeedbackEvent]]:
         found = stored_events(self.bootstrap, self.topics)
-        assert all(one.partition == partition_of(one.key, self.topics.events.partitions) for one in found)
+        assert all(one.partition == event_partition(one.event, self.topics.events.partitions) for one in found)
         return [(one.key, one.event) for one in found]
 
 
@@ -93,6 +95,23 @@ def test_batches_at_once_all_arrive_and_each_request_keeps_its_order(stage: Stag
         for request_id in {one.request_id for one in batch}:
             sent = [one.event_id for one in batch if one.request_id == request_id]
             assert [event_id for event_id in stored if event_id in sent] == sent
+
+
+def test_an_amendment_lies_on_the_partition_of_its_vote(stage: Stage) -> None:
+    votes = [
+        replace(event(number), feedback_id=packed(murmur2(request_key("a|b", f"r{number}")), 0, 0))
+        for number in range(7)
+    ]
+    amendments = [
+        FeedbackEvent("a|b", "", f"m{one.event_id}", AMEND, value=1.0, feedback_id=one.feedback_id) for one in votes
+    ]
+    partitions = Topics().events.partitions
+    assert [event_partition(one, partitions) for one in amendments] == [
+        partition_of(request_key("a|b", one.request_id), partitions) for one in votes
+    ]
+    assert publish(stage, [*votes, *amendments]) == [[None] * 14]  # `stored` looks at partitions
+    keys = {found.event_id: key for key, found in stage.stored()}
+    assert {keys[f"m{one.event_id}"] for one in votes} == {f"a%7Cb||{one.feedback_id}".encode() for one in votes}
 
 
 def test_nothing_published_is_nothing_answered(stage: Stage) -> None:

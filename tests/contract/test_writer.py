@@ -11,7 +11,19 @@ from schemas.events import FeedbackEvent, MinuteCount, ResolvedFeedback, Vote
 from schemas.topics import version_of
 from sinks.clickhouse import ClickHouseWriter, meaning
 from sinks.memory import MemoryWriter
-from sinks.rows import ERASED, EVENTS, LATEST, MINUTES, Position, Row, Table, event_row, latest_row, minute_row
+from sinks.rows import (
+    ERASED,
+    EVENTS,
+    FEEDBACK_IDS,
+    LATEST,
+    MINUTES,
+    Position,
+    Row,
+    Table,
+    event_row,
+    latest_row,
+    minute_row,
+)
 from sinks.writer import MisconfiguredError, UnavailableError, UnfitRowsError, Writer
 from tests.fixtures.clickhouse import ClickHouse
 from tests.fixtures.sink import database
@@ -73,6 +85,11 @@ def _event(request: str, offset: int, partition: int = 0) -> Row:
     return event_row(event, Position(partition, offset, 1_780_000_000_000))
 
 
+def _amendment(feedback_id: str, offset: int, tenant: str = "acme") -> Row:
+    event = FeedbackEvent(tenant, "", str(offset), "amend", value=1.0, feedback_id=feedback_id)
+    return event_row(event, Position(0, offset, 1_780_000_000_000))
+
+
 def _latest(request: str, offset: int, polarity: int) -> Row:
     row = ResolvedFeedback(version_of(1, offset), False, 5, "acme", request, Vote(polarity))
     return latest_row(row, Position(0, 0, 0))
@@ -123,6 +140,16 @@ def test_a_purge_takes_what_erased_requests_left_and_nothing_else(store: Store) 
     wait_until(lambda: store.read(EVENTS, "event_id") == ["b-2"], 60, "the events are gone")
     wait_until(lambda: store.read(LATEST, "request_id") == ["b"], 60, "the row is gone")
     assert store.read(ERASED, "request_id") == ["a"]
+
+
+def test_a_purge_takes_the_amendments_of_an_erased_request_though_its_votes_are_gone(store: Store) -> None:
+    ids = [("acme", "fa", "a", version_of(1, 1)), ("acme", "fb", "b", version_of(1, 2)), ("other", "fa", "a", 1)]
+    store.writer.insert(FEEDBACK_IDS, ids)
+    store.writer.insert(EVENTS, [_amendment("fa", 3), _amendment("fb", 4), _amendment("unknown", 5)])
+    store.writer.insert(EVENTS, [_amendment("fa", 6, tenant="other")])
+    store.writer.insert(ERASED, [("acme", "a", version_of(1, 2), 0)])
+    store.writer.purge_erased()
+    wait_until(lambda: store.read(EVENTS, "event_id") == ["4", "5", "6"], 60, "the amendment is gone")
 
 
 def test_a_missing_table_needs_a_person(store: Store) -> None:

@@ -7,7 +7,8 @@ import pytest
 
 from producers.emitter import Emitter, UndeliveredError
 from producers.validation import RefusedError
-from schemas.events import FeedbackEvent
+from schemas.events import AMEND, FeedbackEvent
+from schemas.feedback_ids import packed
 from schemas.topics import Topics, partition_of
 from tests.fixtures.events import make_events_topic, stored_events
 from thumbstream.local.ports import free_ports
@@ -49,6 +50,14 @@ def test_what_is_sent_arrives_with_an_id_and_a_time(kafka_bootstrap: str, topics
     for found in stored.values():
         assert found.key == b"ac%7Cme|r"
         assert found.partition == partition_of(found.key, topics.events.partitions)
+
+
+def test_an_amendment_is_refused(nobody: Emitter) -> None:
+    made_up = FeedbackEvent("", "", "", AMEND, value=1.0, feedback_id=packed(1, 2, 3))
+    for event in (made_up, {"kind": "amend", "value": 1}):
+        with pytest.raises(RefusedError) as refused:
+            nobody.send(event)
+        assert refused.value.violation.reason == "unknown_kind"
 
 
 def test_a_small_queue_slows_the_sender_and_loses_nothing(kafka_bootstrap: str, topics: Topics) -> None:

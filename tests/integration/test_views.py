@@ -12,7 +12,8 @@ import pytest
 from clickhouse_connect.driver.client import Client
 
 from schemas.events import Alert, FeedbackEvent, MinuteCount, Record, ResolvedFeedback, Stamp, Vote
-from schemas.topics import version_of
+from schemas.feedback_ids import packed
+from schemas.topics import murmur2, request_key, version_of
 from sinks.clickhouse import ClickHouseWriter
 from sinks.rows import TABLES, Position, rows_of
 from tests.fixtures.clickhouse import ClickHouse
@@ -198,6 +199,22 @@ def test_an_event_sent_again_is_one_event_and_another_time_is_another(views: Vie
     without = replace(event, event_id="f", event_time=None)
     views.store(event, event, replace(event, event_time=_ms("2026-03-02 10:01"), rating=False), without, without)
     assert sorted(views.ask("SELECT event_id, polarity FROM vote_history")) == [("e", -1), ("e", 1), ("f", 1)]
+
+
+def test_an_amendment_is_in_the_history_of_the_request_whose_vote_it_changed(views: Views) -> None:
+    ids = {name: packed(murmur2(request_key("acme", name)), 0, 0) for name in ("r", "s")}
+    votes = [FeedbackEvent("acme", name, f"e{name}", "vote", value=1.0, feedback_id=ids[name]) for name in ids]
+    changes = [FeedbackEvent("acme", "", f"a{name}", "amend", value=-1.0, feedback_id=ids[name]) for name in ids]
+    lost = FeedbackEvent("acme", "", "lost", "amend", comment="of no vote we know", feedback_id=packed(1, 2, 3))
+    views.store(*votes, *changes, changes[0], lost)
+    everything = "SELECT request_id, event_id, kind, polarity FROM vote_history ORDER BY event_id"
+    assert views.ask(everything) == [
+        ("r", "ar", "amend", -1), ("s", "as", "amend", -1), ("r", "er", "vote", 1), ("s", "es", "vote", 1),
+        ("", "lost", "amend", None),
+    ]  # fmt: skip
+    assert views.ask("SELECT count() FROM vote_history WHERE tenant_id = 'acme' AND request_id = 'r'") == [(2,)]
+    views.store(ResolvedFeedback(version_of(1, 70), True, None, "acme", "r", updated_at=5), offset=70)
+    assert [row[1] for row in views.ask(everything)] == ["as", "es", "lost"]
 
 
 def _wilson(negative: int, votes: int) -> tuple[float, float]:

@@ -43,7 +43,8 @@ def post(path: bytes, kind: bytes, body: bytes) -> tuple[int, Any, MemoryPublish
     async def send(message: Any) -> None:
         said.append(message)
 
-    scope = {"type": "http", "method": "POST", "raw_path": path, "headers": [(b"content-type", kind)]}
+    headers = [(b"content-type", kind), (b"authorization", b"Bearer any")]
+    scope = {"type": "http", "method": "POST", "raw_path": path, "headers": headers}
     asyncio.run(ingest(scope, receive, send))
     return said[0]["status"], json.loads(said[1]["body"]), publisher
 

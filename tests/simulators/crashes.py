@@ -11,12 +11,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from random import Random
+from typing import Any
+from unittest.mock import patch
 
 from processors.deduplicate import Arrival
 from processors.minutes import Cell, CellKey, Grain
 from processors.pipeline import Folded, Partition
-from schemas.events import FeedbackEvent, ResolvedFeedback
-from schemas.topics import request_key, version_of
+from schemas.events import AMEND, FeedbackEvent, ResolvedFeedback
+from schemas.feedback_ids import packed
+from schemas.topics import murmur2, request_key, version_of
 from tests.simulators import recount
 from tests.simulators.memory import Memory, Rows, arrivals, counted
 
@@ -53,14 +56,30 @@ class Habits:
     last_record_recovers: bool = False
     heal: bool = True
     compact_unread: bool = False  # compaction reaches records that the owner has not read back
+    forget_ids: bool = False  # the index of feedback ids is not rebuilt from recovered rows
+    ignore_batch: bool = False  # feedback ids of rows that the same batch changes are not seen
 
 
 def history(dice: Random) -> Log:
-    """A random short log of votes, flips, re-sends, context, retractions and erasures of few requests."""
+    """A random short log of few requests: votes, flips, amendments, re-sends, context, retractions and erasures."""
     events: list[FeedbackEvent] = []
     for number in range(dice.randint(8, 36)):
-        events.append(dice.choice(events) if events and dice.random() < 0.15 else _event(dice, number))
+        ids = [event.feedback_id for event in events if event.feedback_id is not None]
+        if events and dice.random() < 0.15:
+            events.append(dice.choice(events))
+        elif ids and dice.random() < 0.3:
+            events.append(_amendment(dice, number, dice.choice(ids[-6:])))
+        else:
+            events.append(_event(dice, number))
     return [(BEGIN + 200 + place, event) for place, event in enumerate(events)]
+
+
+def _amendment(dice: Random, number: int, feedback_id: str) -> FeedbackEvent:
+    event_id = f"{dice.choice('ae')}{number}"  # before or after those of votes that share its millisecond
+    said: dict[str, Any] = {"value": float(dice.randint(-1, 1))} if dice.random() < 0.8 else {"weight": 0.5}
+    if dice.random() < 0.3:
+        said["metadata"] = {"model": dice.choice(('"a"', '"b"', None))}
+    return FeedbackEvent("acme", "", event_id, AMEND, feedback_id=feedback_id, **said)
 
 
 def _event(dice: Random, number: int) -> FeedbackEvent:
@@ -74,6 +93,10 @@ def _event(dice: Random, number: int) -> FeedbackEvent:
     if chance < 0.18:
         return FeedbackEvent(*identity, "context", event_time=time, metadata=model or {"model": '"a"'})
     rating, user = dice.random() < 0.5, dice.choice(("ann", "bob", None))
+    if dice.random() < 0.4:  # as a vendor's client votes: without a time, under an id to come back to
+        feedback_id = packed(murmur2(request_key(*identity[:2])), number, 0)
+        value = 1.0 if rating else -1.0
+        return FeedbackEvent(*identity, "vote", value=value, user_id=user, metadata=model, feedback_id=feedback_id)
     ahead = 10_000 if chance > 0.97 else 0
     return FeedbackEvent(*identity, "vote", event_time=time + ahead, rating=rating, user_id=user, metadata=model)
 
@@ -129,7 +152,7 @@ class World:
 
     def _steps(self, memory: Memory, batch: list[Arrival]) -> Iterator[None]:
         """One batch, stopping after every record that is published."""
-        folded, last = memory.fold(batch), batch[-1].offset
+        folded, last = self._fold(memory, batch), batch[-1].offset
         cells, rows = self._cells(memory, folded, version_of(1, last)), self._rows(folded)
         for half in (rows, cells) if self.habits.rows_first else (cells, rows):
             yield from half
@@ -138,6 +161,12 @@ class World:
         if memory is self.owner:
             self.committed = last + 1
         yield
+
+    def _fold(self, memory: Memory, batch: list[Arrival]) -> Folded:
+        if not self.habits.ignore_batch:
+            return memory.fold(batch)
+        with patch.object(Folded, "keys_of", lambda *_: frozenset()):
+            return memory.fold(batch)
 
     def _cells(self, memory: Memory, folded: Folded, version: int) -> Iterator[None]:
         cells = dict(folded.cells)
@@ -164,14 +193,20 @@ class World:
         if self.habits.last_record_recovers:
             return Memory(WHERE, dict(self.latest))
         self._heal()
-        return Memory(WHERE, highest(self.latest))
+        return self._remembered(highest(self.latest))
+
+    def _remembered(self, rows: Rows) -> Memory:
+        memory = Memory(WHERE, rows)
+        if self.habits.forget_ids:
+            memory.forget_ids()
+        return memory
 
     def _reread(self) -> None:
         """Owners read the tail of their own changelog now and then; rows that changed void what came from them."""
         self._heal()
         rows = highest(self.latest)
         if rows != self.owner.rows:
-            self.owner = Memory(WHERE, rows)
+            self.owner = self._remembered(rows)
 
     def _heal(self) -> None:
         """Write again the winners that an older record follows."""

@@ -10,7 +10,10 @@ import hypothesis.strategies as st
 
 from processors.minutes import Grain
 from processors.pipeline import Partition
+from schemas.constraints import violation
 from schemas.events import Candidate, FeedbackEvent
+from schemas.feedback_ids import packed
+from schemas.topics import murmur2, request_key
 
 GRAIN = Grain(minute=10, day=40)
 ROLLUPS = ((), ("model",), ("prompt_id", "app"))
@@ -46,16 +49,33 @@ _VOTES = st.one_of(
 _SIGNAL = st.sampled_from(["explicit", "explicit", "implicit"])
 
 
+_REQUESTS = st.sampled_from(["r0", "r1|", "r2"])
 _HEAD = {
     "tenant_id": st.just("acme"),
-    "request_id": st.sampled_from(["r0", "r1|", "r2"]),
+    "request_id": _REQUESTS,
     "event_id": st.sampled_from(["e0", "e1", "e2", "e3"]),
 }
+
+
+def feedback_id(request_id: str, number: int) -> str:
+    """One of the ids that a gateway might have given to votes on this request."""
+    return packed(murmur2(request_key("acme", request_id)), number, 0)
+
+
+_IDS = st.builds(feedback_id, _REQUESTS, st.integers(0, 1))
 
 
 def _votes() -> st.SearchStrategy[FeedbackEvent]:
     head = st.fixed_dictionaries(_HEAD | {"kind": st.just("vote"), "signal": _SIGNAL}, optional=_CONTEXT | _SAID)
     return st.builds(lambda fields, vote: FeedbackEvent(**fields, **vote), head, _VOTES)
+
+
+def _named(votes: st.SearchStrategy[FeedbackEvent]) -> st.SearchStrategy[FeedbackEvent]:
+    """Votes with feedback ids: nearly always of their own request, at times of another."""
+    own = st.builds(
+        lambda vote, number: replace(vote, feedback_id=feedback_id(vote.request_id, number)), votes, st.integers(0, 1)
+    )
+    return own | own | own | st.builds(lambda vote, other: replace(vote, feedback_id=other), votes, _IDS)
 
 
 def _kind(
@@ -79,6 +99,16 @@ _LIVING = st.one_of(
     _kind("preference", {"preference": st.just((Candidate("r0", 1.0), Candidate("r2", 0.0)))}, {}),
 )
 _ERASURES = _kind("erase", {}, {})
+_AMENDMENTS = _kind(
+    "amend",
+    {"request_id": st.just(""), "event_id": st.sampled_from(["e0", "e1", "a0", "a1", "z2", "z3"]), "feedback_id": _IDS},
+    {
+        "value": st.sampled_from([0.0, 2.0, -1.0]),
+        "weight": st.sampled_from([0.0, 0.5]),
+        "comment": _TEXT,
+        **{name: _CONTEXT[name] for name in ("user_id", "metadata")},
+    },
+).filter(lambda event: violation(event) is None)
 
 
 def _timed(events: st.SearchStrategy[FeedbackEvent], times: st.SearchStrategy[Any]) -> st.SearchStrategy[FeedbackEvent]:
@@ -88,7 +118,14 @@ def _timed(events: st.SearchStrategy[FeedbackEvent], times: st.SearchStrategy[An
 # Without erasures in one half: else nearly every history of three requests ends in three stubs.
 PAST = st.lists(_timed(_LIVING, _PAST), max_size=14) | st.lists(_timed(_LIVING | _ERASURES, _PAST), max_size=10)
 SAFE = st.lists(_timed(_LIVING | _ERASURES, _PAST | _NEAR), max_size=14)  # clocks of any kind, but each event has one
-ANY = st.lists(_timed(_LIVING | _ERASURES, st.none() | _PAST | _NEAR), max_size=16)
+# What a vendor's client does that changes its votes: no times of its own, but for what was replayed.
+AMENDED = st.lists(
+    _timed(_named(_votes()), st.none() | _PAST)
+    | _timed(_AMENDMENTS, st.none() | st.none() | _PAST | _NEAR)
+    | _timed(_LIVING | _ERASURES, st.none() | _PAST),
+    max_size=16,
+)
+ANY = st.lists(_timed(_LIVING | _ERASURES, st.none() | _PAST | _NEAR), max_size=16) | AMENDED
 VOTES = _timed(_votes(), _PAST)
 
 

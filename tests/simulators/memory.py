@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+from processors.amendments import FeedbackIndex
 from processors.deduplicate import Arrival
 from processors.minutes import CellKey, DayCells, Rollup, count_row
-from processors.pipeline import Folded, Partition, days_needed, fold
+from processors.pipeline import Folded, Lookup, Partition, days_needed, fold
 from schemas.events import FeedbackEvent, ResolvedFeedback
-from schemas.topics import request_key
+from schemas.feedback_ids import event_key
 from tests.simulators.recount import Counts
 
 Rows = dict[bytes, ResolvedFeedback]
@@ -16,10 +17,7 @@ Rows = dict[bytes, ResolvedFeedback]
 
 def arrivals(log: Sequence[tuple[int, FeedbackEvent]]) -> list[Arrival]:
     """A log of (append time, event) as records of one partition."""
-    return [
-        Arrival(offset, append_time, request_key(event.tenant_id, event.request_id), event)
-        for offset, (append_time, event) in enumerate(log)
-    ]
+    return [Arrival(offset, append_time, event_key(event), event) for offset, (append_time, event) in enumerate(log)]
 
 
 class Memory:
@@ -28,11 +26,14 @@ class Memory:
     def __init__(self, where: Partition, rows: Rows | None = None) -> None:
         self.where, self.rows = where, dict(rows or {})
         self.days: dict[int, DayCells] = {}
+        self.ids = FeedbackIndex()
+        self.lookup = Lookup(self.rows.get, lambda key_hash: self.ids.keys(key_hash))
+        self._index(self.rows)
 
     def fold(self, batch: Sequence[Arrival]) -> Folded:
         """Fold a batch over memory, with exactly the days at hand that `days_needed` names."""
-        needed = days_needed(batch, self.rows.get, self.where.grain)
-        return fold(self.where, batch, self.rows.get, {day: self.day(day) for day in needed})
+        needed = days_needed(batch, self.lookup, self.where.grain)
+        return fold(self.where, batch, self.lookup, {day: self.day(day) for day in needed})
 
     def day(self, day: int) -> DayCells:
         """The cells of one day, built when they are not held."""
@@ -51,10 +52,20 @@ class Memory:
     def commit(self, folded: Folded) -> None:
         """Make a published batch the state of memory."""
         self.rows.update(folded.rows)
+        self._index(folded.rows)
         for key, cell in folded.cells.items():
             held = self.days.get(key[1] // self.where.grain.day)
             if held is not None:
                 held[key] = cell
+
+    def forget_ids(self) -> None:
+        """Broken: lose the index of feedback ids."""
+        self.ids = FeedbackIndex()
+
+    def _index(self, rows: Rows) -> None:
+        for key, row in rows.items():
+            if row.vote is not None and row.vote.feedback_id:  # of an encoded row the index sees nothing else
+                self.ids.note(key, row.vote.feedback_id.encode())
 
     def evict(self, unlucky: Callable[[int], bool]) -> None:
         """Forget some days; they can be built again."""

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from schemas.events import FeedbackEvent, ResolvedFeedback, Vote
+from schemas.feedback_ids import hash_in
+from schemas.topics import murmur2, request_key
 
 DIMENSIONS = ("model", "prompt_id", "prompt_version", "environment", "app")
 SIMPLE = ("comment", "correction", "reasons", "tags", "flagged", "user_id")
@@ -40,6 +42,38 @@ class Truth:
         for name, value in written(event).items():
             stamp = (time, event.event_id, json.dumps(value, sort_keys=True))
             self.registers[name] = max(stamp, self.registers.get(name, stamp))
+
+    def answers(self, name: Request, event: FeedbackEvent) -> bool:
+        """Whether an amendment is about the standing vote of this request."""
+        vote = None if self.erased else self.value("vote")
+        own = hash_in(event.feedback_id) == murmur2(request_key(*name))
+        return own and name[0] == event.tenant_id and vote is not None and vote["feedback_id"] == event.feedback_id
+
+    def amend(self, event: FeedbackEvent, append_time: int) -> None:
+        """Fold in an amendment that is about the standing vote."""
+        held = self.registers["vote"]
+        time = self._amendment_time(event, append_time, held)
+        self.first_seen = min(self.first_seen, time)
+        said: dict[str, Any] = {f"metadata.{key}": text for key, text in event.metadata.items()}
+        said |= {name: getattr(event, name) for name in ("comment", "user_id") if getattr(event, name) is not None}
+        vote = json.loads(held[2])
+        if event.value is not None:
+            vote |= {"polarity": _polarity(event), "value": event.value} | dict.fromkeys(
+                ("score", "scale_min", "scale_max")
+            )
+        if event.weight is not None:
+            vote["weight"] = event.weight
+        if event.value is not None or event.weight is not None:
+            said["vote"] = vote | {"source": event.source}
+        for name, value in said.items():
+            stamp = (time, event.event_id, json.dumps(value, sort_keys=True))
+            self.registers[name] = max(stamp, self.registers.get(name, stamp))
+
+    def _amendment_time(self, event: FeedbackEvent, append_time: int, held: tuple[int, str, str]) -> int:
+        if event.event_time is not None:
+            return self._time(event, append_time)
+        later = append_time if (append_time, event.event_id) > held[:2] else held[0] + 1
+        return self.ahead.setdefault(event.event_id, later)
 
     def _time(self, event: FeedbackEvent, append_time: int) -> int:
         if event.event_time is None:
@@ -110,7 +144,11 @@ def rows(log: Iterable[tuple[int, FeedbackEvent]]) -> dict[Request, Truth]:
     """Every request of a log of (append time, event)."""
     found: dict[Request, Truth] = {}
     for append_time, event in log:
-        if event.kind != "preference":
+        if event.kind == "amend":
+            for name, truth in found.items():
+                if truth.answers(name, event):
+                    truth.amend(event, append_time)
+        elif event.kind != "preference":
             found.setdefault((event.tenant_id, event.request_id), Truth()).take(event, append_time)
     return found
 

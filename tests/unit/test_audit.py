@@ -9,8 +9,10 @@ import click
 import pytest
 
 from schemas.codec import Codec
-from schemas.events import FeedbackEvent, MinuteCount, ResolvedFeedback, Stamp, Vote
-from schemas.topics import request_key, version_of
+from schemas.events import AMEND, FeedbackEvent, MinuteCount, ResolvedFeedback, Stamp, Vote
+from schemas.feedback_ids import event_key, packed
+from schemas.topics import murmur2, request_key, version_of
+from thumbstream.audit import gauges
 from thumbstream.audit.cells import ALWAYS, Cells, Name, largest
 from thumbstream.audit.events import EventBook, Letters, Range, tenant_of
 from thumbstream.audit.ledger import Ledger, hour_text
@@ -69,6 +71,43 @@ def test_every_event_is_in_one_entry_of_its_hour() -> None:
     assert [account["hour"] for account in ledger.accounts()] == [hour_text(NOON), hour_text(NOON + HOUR)]
     assert found(ledger) == [("clickhouse", "event missing in feedback_events", ["events-0-5"])]
     assert book.gaps == CUT - 6
+
+
+OWN = packed(murmur2(request_key("acme", "r1")), 1, 0)
+
+
+def change(event_id: str = "a1", feedback_id: str = OWN) -> FeedbackEvent:
+    return FeedbackEvent("acme", "", event_id, AMEND, value=-1.0, feedback_id=feedback_id)
+
+
+def test_an_amendment_of_an_erased_request_may_be_gone_and_another_one_may_not() -> None:
+    ledger = Ledger()
+    book, other = event_book(ledger), change("a2", packed(1, 2, 3))
+    for offset, event in enumerate((change(), other)):
+        book.take(offset, NOON, event_key(event), event)
+    book.close(erased={request_key("acme", "r1")})
+    assert found(ledger) == [("clickhouse", "event missing in feedback_events", ["events-0-1"])]
+    assert ledger.totals()["erased"] == 1
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_an_amendment_is_folded_only_where_all_that_came_before_is_known(whole: bool) -> None:
+    book = event_book(Ledger(), whole=whole)
+    cast = replace(vote(), feedback_id=OWN)
+    for offset, event in enumerate((cast, change())):
+        book.take(offset, NOON + offset, event_key(event), event)
+    state = book.recount.get(request_key("acme", "r1"))
+    assert state is not None
+    assert state.offset == (1 if whole else 0)
+
+
+def test_an_amendment_on_a_partition_that_is_not_its_vote_s_must_be_refused() -> None:
+    ledger = Ledger()
+    book = EventBook(
+        Range("events", 1 - murmur2(request_key("acme", "r1")) % 2, 2, 0, CUT, whole=True), Letters(), ledger
+    )
+    book.take(0, NOON, event_key(change()), change())
+    assert [what for _, what, _ in found(ledger)] == ["refused event without its dead letter"]
 
 
 def test_an_event_of_too_large_a_row_is_not_folded() -> None:
@@ -292,3 +331,27 @@ def test_since_is_a_time_or_a_span() -> None:
     for text in ("yesterday", "2026-05-01", "6y"):
         with pytest.raises(click.BadParameter):
             moment(text, 0.0)
+
+
+def test_the_gauges_say_what_differs_and_how_old_everything_is() -> None:
+    findings = Findings(gaps={0: 2}, lag={"sink": 7}, mark_age=1.5)
+    findings.ledger.account("acme", 1).add("stored")
+    findings.ledger.account("acme", 2).add("missing")
+    findings.ledger.lacks("resolve", "row", "acme", NOON, "r1")
+    told = gauges.registry(findings, now=99.0)
+    assert {
+        (sample.name.removeprefix("thumbstream_audit_"), *sample.labels.values()): sample.value
+        for metric in told.collect()
+        for sample in metric.samples
+        if sample.value
+    } == {
+        ("time_seconds",): 99,
+        ("events", "acme", "accepted"): 2,
+        ("events", "acme", "stored"): 1,
+        ("events", "acme", "missing"): 1,
+        ("differences", "resolve"): 1,
+        ("offsets_without_a_record", "0"): 2,
+        ("lag", "sink"): 7,
+        ("newest_mark_age_seconds",): 1.5,
+    }
+    assert told.get_sample_value("thumbstream_audit_balanced") == 0

@@ -7,12 +7,15 @@ import pytest
 
 from schemas.constraints import EARLIEST, LATEST, MAX_EVENT_BYTES, REASONS, violation
 from schemas.events import Candidate, FeedbackEvent
+from schemas.feedback_ids import packed
 
 VOTE = FeedbackEvent("acme", "r1", "e1", "vote", event_time=EARLIEST, rating=True)
 SCORE: dict[str, Any] = {"rating": None, "score": 3.0, "scale_min": 1.0, "scale_max": 5.0}
 CONTEXT: dict[str, Any] = {"kind": "context", "rating": None}
 PREFERENCE = (Candidate("r1", 1.0), Candidate("r2", 0.0, "text"))
 NAN, INFINITY = float("nan"), float("inf")
+
+AMENDED: dict[str, Any] = {"kind": "amend", "rating": None, "request_id": "", "feedback_id": packed(1, 2, 3)}
 
 GOOD: list[dict[str, Any]] = [
     {},
@@ -34,6 +37,11 @@ GOOD: list[dict[str, Any]] = [
     {"kind": "erase", "rating": None},
     {"kind": "preference", "rating": None, "preference": PREFERENCE},
     {"comment": "x" * MAX_EVENT_BYTES},
+    {**AMENDED, "value": 0.0},
+    {**AMENDED, "weight": 0.0, "event_time": None},
+    {**AMENDED, "comment": ""},
+    {**AMENDED, "user_id": "ann"},
+    {**AMENDED, "metadata": {"model": None}},
 ]
 BAD: list[tuple[dict[str, Any], str | None, str]] = [
     ({"tenant_id": ""}, "tenant_id", "missing"),
@@ -45,6 +53,17 @@ BAD: list[tuple[dict[str, Any], str | None, str]] = [
     ({"user_id": "u" * 129}, "user_id", "too_long"),
     ({"user_id": "\x00"}, "user_id", "out_of_range"),
     ({"kind": "like"}, "kind", "unknown_kind"),
+    ({"feedback_id": packed(1, 2, 3), "request_id": ""}, "request_id", "missing"),
+    ({**AMENDED, "value": 1.0, "request_id": "r1"}, "request_id", "unknown_field"),
+    ({**AMENDED, "value": 1.0, "feedback_id": None}, "feedback_id", "missing"),
+    ({**AMENDED, "value": 1.0, "feedback_id": "f1"}, "feedback_id", "missing"),
+    ({**AMENDED, "value": 1.0, "signal": "implicit"}, "signal", "unknown_field"),
+    ({**AMENDED, "value": 1.0, "rating": True}, "rating", "unknown_field"),
+    ({**AMENDED, "value": 1.0, "correction": ""}, "correction", "unknown_field"),
+    ({**AMENDED, "value": 1.0, "tags": ()}, "tags", "unknown_field"),
+    ({**AMENDED, "value": 11.0}, "value", "out_of_range"),
+    ({**AMENDED, "preference": PREFERENCE}, "preference", "unknown_field"),
+    (AMENDED, None, "empty"),
     ({"signal": "guessed"}, "signal", "out_of_range"),
     ({"event_time": EARLIEST - 1}, "event_time", "out_of_range"),
     ({"event_time": LATEST + 1}, "event_time", "out_of_range"),

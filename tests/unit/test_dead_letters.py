@@ -11,7 +11,7 @@ import pytest
 
 from processors.deduplicate import Arrival
 from processors.merge import merge
-from processors.pipeline import Partition, fold
+from processors.pipeline import Lookup, Partition, fold
 from schemas.codec import Codec
 from schemas.events import DeadLetter, FeedbackEvent, ResolvedFeedback
 from schemas.topics import partition_of, request_key, version_of
@@ -120,7 +120,7 @@ def _folded(
 ) -> ResolvedFeedback | None:
     key = request_key(event.tenant_id, event.request_id)
     where = Partition(partition_of(key, 4), 4, ())
-    after = fold(where, [Arrival(offset, append_time, key, event)], lambda _: row, {}).rows
+    after = fold(where, [Arrival(offset, append_time, key, event)], Lookup(lambda _: row, lambda _: ()), {}).rows
     return after.get(key)
 
 

@@ -29,14 +29,14 @@ def test_the_report_names_every_place_with_its_date() -> None:
     due = dict(report(TOPICS, NOON, purged=False))
     assert due == {
         "views, rates and alerts": "now",
-        "ClickHouse's files": "2026-01-02T12:15:00.000+00:00",
+        "ClickHouse's files": "2026-01-02T12:20:00.000+00:00",
         "topic feedback.latest": "2026-01-03T00:00:00.000+00:00",
         "topic feedback.minutes": "2026-01-10T12:00:00.000+00:00",
         "topic feedback.events": "2026-02-01T12:00:00.000+00:00",
         "topic feedback.dead-letters": "2026-02-01T12:00:00.000+00:00",
         "ClickHouse's dead letters": "2026-02-01T12:00:00.000+00:00",
     }
-    assert dict(report(TOPICS, NOON, purged=True))["ClickHouse's files"] == "2026-01-01T12:15:00.000+00:00"
+    assert dict(report(TOPICS, NOON, purged=True))["ClickHouse's files"] == "2026-01-01T12:20:00.000+00:00"
 
 
 def test_the_dates_follow_from_the_settings_that_topics_are_made_with() -> None:

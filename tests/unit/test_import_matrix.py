@@ -10,17 +10,20 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 STAGES = ("producers", "processors", "sinks")
 SHELLS = {
-    "resolve", "watch", "marks", "replay", "reading", "tail", "outputs", "transport", "tables", "agents", "app",
-    "announce",
+    "credentials", "resolve", "watch", "marks", "replay", "reading", "tail", "outputs", "transport", "tables", "agents",
+    "app", "announce",
 }  # fmt: skip
 PURE_ELSEWHERE = {
-    "schemas.events", "schemas.topics", "schemas.constraints",
-    "producers.validation", "sinks.rows", "sinks.batch", "sinks.continuity",
+    "schemas.events", "schemas.topics", "schemas.constraints", "schemas.feedback_ids",
+    "producers.validation", "producers.grants", "producers.limits", "producers.addresses", "producers.cors",
+    "sinks.rows", "sinks.batch", "sinks.continuity",
+    "thumbstream.console.request_columns", "thumbstream.console.filter_tree", "thumbstream.console.filter_sql",
+    "thumbstream.console.request_query", "thumbstream.console.request_statements", "thumbstream.console.request_rows",
 }  # fmt: skip
-SHARED = ("schemas.events", "schemas.topics", "schemas.constraints")
+SHARED = ("schemas.events", "schemas.topics", "schemas.constraints", "schemas.feedback_ids")
 WORLDLY = {"asyncio", "os", "random", "secrets", "socket", "subprocess", "tempfile", "threading", "time", "uuid"}
 CLOCKS = {"datetime.now", "datetime.utcnow", "datetime.today", "date.today"}  # the other ones need a worldly import
-VENDORS = {"fastavro": {"schemas.codec"}, "avro": {"schemas.compatibility"}}
+VENDORS = {"fastavro": {"schemas.codec"}, "avro": {"schemas.compatibility"}, "jwt": {"producers.tokens"}}
 
 TREES = {
     ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): ast.parse(file.read_text("utf-8"))

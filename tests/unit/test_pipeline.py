@@ -58,8 +58,8 @@ def test_a_batch_may_touch_the_day_of_the_standing_vote_and_the_days_of_its_even
     memory = Memory(WHERE)
     memory.run([arrival(0, event_time=NOW - 3 * DAY)])
     batch = [arrival(1, "e2", at=NOW + 5, event_time=NOW - DAY), arrival(2, "e3", at=NOW + DAY, event_time=None)]
-    assert days_needed(batch, memory.rows.get) == {19_997, 19_999, 20_001}
-    assert days_needed([Arrival(3, NOW, b"?", Refusal("undecodable", ""))], memory.rows.get) == set()
+    assert days_needed(batch, memory.lookup) == {19_997, 19_999, 20_001}
+    assert days_needed([Arrival(3, NOW, b"?", Refusal("undecodable", ""))], memory.lookup) == set()
 
 
 def test_a_clock_ahead_may_count_on_the_day_of_the_first_arrival() -> None:
@@ -68,13 +68,13 @@ def test_a_clock_ahead_may_count_on_the_day_of_the_first_arrival() -> None:
     vote = arrival(1, at=NOW + DAY, event_time=NOW + 9 * DAY)
     memory = Memory(WHERE)
     memory.run([context])
-    assert days_needed([vote], memory.rows.get) == {20_000, 20_001}
+    assert days_needed([vote], memory.lookup) == {20_000, 20_001}
     assert memory.run([vote]).cells[TENANT, NOW] == Cell(0, 1)
 
 
 def test_a_batch_whose_days_are_not_at_hand_fails_instead_of_counting_wrong() -> None:
     with pytest.raises(KeyError):
-        fold(WHERE, [arrival(0)], Memory(WHERE).rows.get, {})
+        fold(WHERE, [arrival(0)], Memory(WHERE).lookup, {})
 
 
 def test_nothing_that_is_admitted_makes_a_row_that_cannot_be_encoded() -> None:

@@ -1,7 +1,7 @@
 """A row must always fit a message, or one request could stop the stream."""
 
 from processors.deduplicate import MAX_REGISTERS, Arrival
-from processors.pipeline import Folded, Partition, fold
+from processors.pipeline import Folded, Lookup, Partition, fold
 from schemas.codec import Codec
 from schemas.events import FeedbackEvent, ResolvedFeedback
 from schemas.topics import LARGEST_MESSAGE, request_key
@@ -16,7 +16,7 @@ def context(number: int, metadata: dict[str, str | None]) -> Arrival:
 
 
 def folded(*arrivals: Arrival) -> Folded:
-    return fold(WHERE, arrivals, lambda _: None, {})
+    return fold(WHERE, arrivals, Lookup(lambda _: None, lambda _: ()), {})
 
 
 def row(result: Folded) -> ResolvedFeedback:

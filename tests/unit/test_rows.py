@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from schemas.events import (
     Alert,
     Candidate,
@@ -14,12 +16,14 @@ from schemas.events import (
     Stamp,
     Vote,
 )
-from schemas.topics import version_of
+from schemas.feedback_ids import packed
+from schemas.topics import murmur2, request_key, version_of
 from sinks.rows import (
     ALERTS,
     DEAD_LETTERS,
     ERASED,
     EVENTS,
+    FEEDBACK_IDS,
     LATEST,
     LATEST_TIME,
     MINUTES,
@@ -53,6 +57,36 @@ def test_an_event_carries_the_polarity_of_whatever_field_decided() -> None:
     assert _row(_event(value=0.0), EVENTS)["polarity"] == 0
     assert _row(_event(score=5.0, scale_min=1.0, scale_max=5.0), EVENTS)["polarity"] == 1
     assert _row(_event(kind="retract"), EVENTS)["polarity"] is None
+
+
+OWN = packed(murmur2(request_key("acme", "r")), 1, 2)
+
+
+def test_a_vote_under_an_id_of_its_own_tells_first_what_the_id_stands_for() -> None:
+    vote = _event(value=1.0, feedback_id=OWN)
+    assert [table for table, _row in rows_of(vote, AT)] == [FEEDBACK_IDS, EVENTS]
+    assert _row(vote, FEEDBACK_IDS) == {
+        "tenant_id": "acme", "feedback_id": OWN, "request_id": "r", "version": version_of(2, 17),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"feedback_id": "f"},
+        {"feedback_id": packed(1, 1, 2)},  # made for another request
+        {"feedback_id": OWN, "kind": "context"},
+        {"feedback_id": OWN, "kind": "amend", "request_id": ""},
+    ],
+)
+def test_nothing_else_tells_what_an_id_stands_for(fields: dict[str, Any]) -> None:
+    assert [table for table, _row in rows_of(_event(**fields), AT)] == [EVENTS]
+
+
+def test_an_amendment_says_only_what_it_changes() -> None:
+    row = _row(_event(kind="amend", request_id="", feedback_id=OWN, weight=0.5), EVENTS)
+    assert (row["request_id"], row["feedback_id"], row["kind"]) == ("", OWN, "amend")
+    assert (row["polarity"], row["weight"], row["effective_time"]) == (None, 0.5, 1_000_000)
 
 
 def test_no_client_clock_reaches_past_the_brokers() -> None:

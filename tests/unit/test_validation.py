@@ -149,6 +149,8 @@ REFUSED: list[tuple[Any, str | None, str]] = [
     (vote(event_time=float(NOON)), "event_time", "wrong_type"),
     (vote(event_time=True), "event_time", "wrong_type"),
     (vote(kind="like"), "kind", "unknown_kind"),
+    ({"request_id": "r1", "kind": "amend", "value": 1}, "kind", "unknown_kind"),
+    ({"kind": "amend", "value": 1}, "kind", "unknown_kind"),
     (vote(kind=1), "kind", "wrong_type"),
     ({"request_id": "r", "kind": "vote", "comment": "c"}, "rating", "missing"),
     (vote(kind="context"), "rating", "unknown_field"),

@@ -10,8 +10,9 @@ from collections.abc import Set
 from dataclasses import dataclass, field
 
 from schemas.constraints import violation
-from schemas.events import FeedbackEvent
-from schemas.topics import partition_of, request_key
+from schemas.events import AMEND, FeedbackEvent
+from schemas.feedback_ids import event_key, event_partition, hash_in
+from schemas.topics import murmur2
 from thumbstream.audit.ledger import HOUR, UNKNOWN, Ledger
 from thumbstream.audit.recount import Recount
 
@@ -88,14 +89,16 @@ class EventBook:
             self._status[place] = _LATE
         else:
             self._status[place] = _ADMITTED
-            self.recount.take(key, event, offset, append_time)
+            # In a part of the log one cannot know what stood when the amendment came. The row may be newer by it.
+            if event.kind != AMEND or self.where.whole:
+                self.recount.take(key, event, offset, append_time)
             if reason is not None:
                 self._ledger.exceeds("resolve", "dead letter of a valid event", tenant, append_time, letter_id)
 
     def _must_refuse(self, key: bytes, event: FeedbackEvent, reason: str | None) -> bool:
-        if violation(event) is not None or key != request_key(event.tenant_id, event.request_id):
+        if violation(event) is not None or key != event_key(event):
             return True
-        if partition_of(key, self.where.partitions) == self.where.partition:
+        if event_partition(event, self.where.partitions) == self.where.partition:
             return False
         # A request that had its row here before the partitions grew is folded here still: its letter tells.
         return reason is not None or (self.where.whole and key not in self.recount)
@@ -114,6 +117,7 @@ class EventBook:
     def close(self, erased: Set[bytes]) -> None:
         """Enter every event in its account. `erased`: keys whose events may have been deleted by now."""
         gone = {self._key_numbers[key] for key in erased if key in self._key_numbers}
+        gone |= self._amendments_of({murmur2(key) for key in erased})
         for place, status in enumerate(self._status):
             if status == _NOTHING:
                 continue
@@ -124,6 +128,11 @@ class EventBook:
                 example = self.where.letter_id(self.where.start + place)
                 self._ledger.lacks("clickhouse", "event missing in feedback_events", tenant, time, example)
         self._ledger.check("events", self.records)
+
+    def _amendments_of(self, hashes: Set[int]) -> set[int]:
+        """The numbers of all keys of amendments that belong to one of these requests: their ids tell by the hash."""
+        parts = ((key.partition(b"||")[2], number) for key, number in self._key_numbers.items())
+        return {number for text, number in parts if text and hash_in(text.decode("ascii", "replace")) in hashes}
 
     def _entry(self, place: int, status: int, gone: Set[int]) -> str:
         if status in (_REFUSED, _LATE):

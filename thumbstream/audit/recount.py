@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import marshal
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from schemas.events import PROMOTED, FeedbackEvent, ResolvedFeedback, Vote, bare
+from schemas.events import AMEND, PROMOTED, FeedbackEvent, ResolvedFeedback, Vote, bare
+from schemas.feedback_ids import hash_in
+from schemas.topics import murmur2
 
 Register = tuple[int, str, str]  # effective time, event id, value as JSON: compared in that order
 NULL = "null"
@@ -47,11 +49,38 @@ class State:
         if changed:
             self.offset, self.changed_at = offset, append_time
 
+    def amend(self, event: FeedbackEvent, offset: int, append_time: int) -> None:
+        """Fold one amendment, if it is about the vote that stands now."""
+        vote = None if self.erased else json.loads(self.registers.get("vote", (0, "", NULL))[2])
+        if vote is None or vote["feedback_id"] != event.feedback_id:
+            return
+        before = dict(self.ahead)
+        time = self._amended_at(event, append_time)
+        if self._claim(_amended(event, vote), time, event.event_id) or self.ahead != before:
+            self.offset, self.changed_at = offset, append_time
+
+    def _amended_at(self, event: FeedbackEvent, append_time: int) -> int:
+        """From its first arrival on, and always after the vote; a replay's own time is taken as any event's."""
+        if event.event_time is not None:
+            time = self._effective(event, append_time)
+            self._remember_ahead(event, append_time)
+            return time
+        if event.event_id not in self.ahead:
+            voted = self.registers["vote"][:2]
+            time = append_time if (append_time, event.event_id) > voted else voted[0] + 1
+            self._remember(event.event_id, time)
+            return time
+        return self.ahead[event.event_id]
+
     def _join(self, event: FeedbackEvent, append_time: int) -> bool:
         time = self._effective(event, append_time)
         changed = self._remember_ahead(event, append_time)
-        for name, value in _written(event).items():
-            stamped = (time, event.event_id, value)
+        return self._claim(_written(event), time, event.event_id) or changed
+
+    def _claim(self, written: Mapping[str, str], time: int, event_id: str) -> bool:
+        changed = False
+        for name, value in written.items():
+            stamped = (time, event_id, value)
             if name not in self.registers or stamped > self.registers[name]:
                 self.registers[name] = stamped
                 changed = True
@@ -68,23 +97,39 @@ class State:
     def _remember_ahead(self, event: FeedbackEvent, append_time: int) -> bool:
         if event.event_time is None or event.event_time <= append_time or event.event_id in self.ahead:
             return False
-        self.ahead[event.event_id] = append_time
+        self._remember(event.event_id, append_time)
+        return True
+
+    def _remember(self, event_id: str, time: int) -> None:
+        self.ahead[event_id] = time
         if len(self.ahead) > _MOST_AHEAD:
             del self.ahead[min(self.ahead, key=lambda event_id: (self.ahead[event_id], event_id))]
-        return True
 
 
 class Recount:
-    """The states of one partition by key, each packed."""
+    """The states of one partition by key, each packed; and which requests had a vote under which feedback id."""
 
     def __init__(self) -> None:
         self._packed: dict[bytes, bytes] = {}
+        self._named: dict[tuple[str, str], set[bytes]] = {}
 
     def take(self, key: bytes, event: FeedbackEvent, offset: int, append_time: int) -> None:
         """Fold one event, in the order of the log. A preference alone makes no row."""
+        if event.kind == AMEND:
+            for named in sorted(self._named.get((event.tenant_id, event.feedback_id or ""), ())):
+                state = _unpacked(self._packed[named])
+                state.amend(event, offset, append_time)
+                self._pack(named, state)
+            return
         packed = self._packed.get(key)
         state = State() if packed is None else _unpacked(packed)
         state.take(event, offset, append_time)
+        self._pack(key, state)
+        key_hash = hash_in(event.feedback_id)
+        if key_hash is not None and key_hash == murmur2(key) and key in self._packed:
+            self._named.setdefault((event.tenant_id, event.feedback_id or ""), set()).add(key)
+
+    def _pack(self, key: bytes, state: State) -> None:
         if state.offset >= 0:
             values = (state.offset, state.changed_at, state.erased, state.first_seen, state.registers, state.ahead)
             self._packed[key] = marshal.dumps(values)
@@ -117,6 +162,20 @@ def _written(event: FeedbackEvent) -> dict[str, str]:
     for name in _SAID:
         if (value := getattr(event, name)) is not None:
             written[name] = _json(value)
+    return written
+
+
+def _amended(event: FeedbackEvent, vote: Mapping[str, Any]) -> dict[str, str]:
+    """Register -> value, as JSON, that an amendment of `vote` claims."""
+    written = _written(replace(event, value=None))
+    new = {**vote, "source": event.source}
+    if event.weight is not None:
+        new["weight"] = event.weight
+    if event.value is not None:
+        new.update(dict.fromkeys(("score", "scale_min", "scale_max")))
+        new.update(value=event.value, polarity=(event.value > 0) - (event.value < 0))
+    if event.weight is not None or event.value is not None:
+        written["vote"] = _json(new)
     return written
 
 

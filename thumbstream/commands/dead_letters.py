@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from producers.kafka import message
+from producers.kafka import BY_KEY, chosen_partition, message
 from schemas.codec import Codec
 from schemas.events import DeadLetter, FeedbackEvent
 from thumbstream import letter_topic
@@ -126,11 +126,14 @@ def _chosen(
 def _publish_events(
     settings: Settings, codec: Codec, fit: Sequence[tuple[DeadLetter, FeedbackEvent]]
 ) -> list[DeadLetter]:
-    """The letters whose events are durable now, each under the key that its event must have."""
-    topic = settings.topics.events.name
-    outcomes = letter_topic.publish(
-        settings, [(topic, *message(codec, event), letter.headers) for letter, event in fit]
-    )
+    """The letters whose events are durable now, each under the key and on the partition that its event must have."""
+    topic = settings.topics.events
+    places = [chosen_partition(event, topic.partitions) for _, event in fit]
+    messages = [
+        (topic.name, *message(codec, event), letter.headers, place)
+        for (letter, event), place in zip(fit, places, strict=True)
+    ]
+    outcomes = letter_topic.publish(settings, messages)
     for (letter, _), problem in zip(fit, outcomes, strict=True):
         if problem is not None:
             _say(letter, f"not replayed: {problem}")
@@ -140,7 +143,10 @@ def _publish_events(
 def _mark(settings: Settings, codec: Codec, letters: Sequence[DeadLetter], handled: str) -> int:
     """Write down what became of letters; how many that worked for."""
     topic = settings.topics.dead_letters.name
-    marks = [(topic, letter.letter_id.encode(), codec.encode(mark(letter, handled)), _NO_HEADERS) for letter in letters]
+    marks = [
+        (topic, letter.letter_id.encode(), codec.encode(mark(letter, handled)), _NO_HEADERS, BY_KEY)
+        for letter in letters
+    ]
     outcomes = letter_topic.publish(settings, marks)
     for letter, problem in zip(letters, outcomes, strict=True):
         _say(letter, handled if problem is None else f"{handled}, but still listed: {problem}")

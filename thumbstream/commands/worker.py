@@ -41,7 +41,10 @@ def run(settings: Settings, role: str) -> None:
     """Run until stopped. Exits with EXIT_STOP when the topics do not have the shape that meaning needs."""
     # Until Faust listens there is nothing in work, and a stop is a stop.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-    admin = topic_admin.client(settings.kafka_bootstrap_servers, settings.kafka)
+    try:
+        admin = topic_admin.client(settings.kafka_bootstrap_servers, settings.kafka)
+    except KafkaException as error:
+        die(f"[kafka]: {error}", code=EXIT_STOP)
     try:
         topic_admin.wait_for(admin, [topic.name for topic in settings.topics], _TOPICS_SECONDS)
         wrong = topic_admin.problems(admin, settings.topics)
@@ -56,7 +59,10 @@ def run(settings: Settings, role: str) -> None:
         die(str(error), code=EXIT_STOP)
     signal.signal(signal.SIGHUP, monitors.ask)
     make = {"resolve": apps.resolve_app, "watch": apps.watch_app}[role]
-    app = make(options(settings, monitors), metrics)
+    try:
+        app = make(options(settings, monitors), metrics)
+    except (ValueError, OSError) as error:
+        die(f"[kafka]: {error}", code=EXIT_STOP)
     if settings.health_port:
         HealthServer(settings.health_port, metrics, lambda: apps.is_ready(app)).start()
     _log.info("starting", role=role, group=settings.group)

@@ -6,10 +6,12 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from producers.keys import create_key
+from producers.token_keys import create_if_missing
 from thumbstream import topic_admin
 from thumbstream.commands import migrate
 from thumbstream.local import kafka, ports
@@ -86,10 +88,18 @@ class Stack:
             name=name,
             argv=[sys.executable, "-m", "thumbstream", *verb],
             log=self.directory / "logs" / f"{name}.log",
-            env={**environment(replace(self.settings, health_port=port)), "PYTHONPATH": _sources()},
+            env={**environment(replace(self._settings_of(name), health_port=port)), "PYTHONPATH": _sources()},
             probe=http_answers(url or f"http://{ports.LOOPBACK}:{port}/readyz"),
             after=after,
         )
+
+    def _settings_of(self, name: str) -> Settings:
+        """The gateway gets no login that may write: its queries are the analysts'."""
+        if name != "gateway":
+            return self.settings
+        user, password = self.logins.analyst
+        queries = replace(self.settings, clickhouse_analyst_user=user, clickhouse_analyst_password=password)
+        return replace(queries, clickhouse_user="", clickhouse_password="")
 
     def _create_topics(self) -> None:
         """Runs after each broker; topics can be made once all of them are there."""
@@ -110,7 +120,8 @@ def prepare(settings: Settings, directory: Path, brokers: int, *, auto: bool) ->
     taken = {int(server.rpartition(":")[2]) for server in plan.bootstrap.split(",")}
     store, front, *health = _ports(2 + len(_HEALTH), taken) if auto else _fixed()
     logins = clickhouse.prepare_logins(directory / "clickhouse")
-    keys_file = directory / "keys.toml"
+    keys_file, token_keys_file = directory / "keys.toml", directory / "token-keys.toml"
+    create_if_missing(token_keys_file, datetime.now(UTC))
     chosen = replace(
         settings,
         kafka_bootstrap_servers=plan.bootstrap,
@@ -122,6 +133,7 @@ def prepare(settings: Settings, directory: Path, brokers: int, *, auto: bool) ->
         gateway_host=ports.LOOPBACK,
         gateway_port=front,
         keys_file=keys_file,
+        token_keys_file=token_keys_file,
         monitors_file=settings.monitors_file.absolute() if settings.monitors_file else None,
         data_dir=directory,
     )

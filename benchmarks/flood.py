@@ -1,0 +1,145 @@
+"""What one tenant notices while another one's key floods the gateway: waiting times, quiet and flooded in turn.
+
+    python -m benchmarks.flood [--bootstrap HOST:PORT] [--rate 20] [--times 50] [--limit 40/80] [--seconds 10]
+
+The quiet tenant posts one vote at a time at a steady rate. In every second phase the other one posts `--times` as many
+from a process of its own, each request as soon as its turn has come, whatever the answers are. With `--limit ''`
+nothing is limited. Everything shares the machine, so what the flood costs its senders is in the numbers, too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import multiprocessing
+import tempfile
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import uvloop
+
+from benchmarks.gateway import broker, requests, wait_ready
+from producers.access import Protection
+from producers.gateway import create_app
+from producers.keys import Keys, create_key
+from producers.limits import Rate, parse_rate
+from producers.publisher import KafkaPublisher
+from producers.server import serve
+from schemas.topics import Topics
+from thumbstream import topic_admin
+from thumbstream.local.ports import free_ports
+from thumbstream.telemetry import Metrics, configure_logging
+
+_FLOODERS = 8  # connections
+_SPAWN = multiprocessing.get_context("spawn")
+
+Answers = list[tuple[float, int]]  # (seconds waited, status)
+
+
+def _gateway(bootstrap: str, prefix: str, keys: Path, port: int, limit: Rate | None) -> None:
+    configure_logging("gateway", level="WARNING")
+    metrics = Metrics()
+    publisher = KafkaPublisher(bootstrap, Topics(prefix).events, metrics)
+    serve(create_app(publisher, Keys(keys), metrics, protection=Protection(per_key=limit)), "127.0.0.1", port)
+
+
+@contextmanager
+def gateway(bootstrap: str, prefix: str, limit: Rate | None) -> Iterator[tuple[int, str, str]]:
+    """Port of a gateway, and the secrets of a quiet and a loud tenant."""
+    with tempfile.TemporaryDirectory() as directory:
+        keys, (port,) = Path(directory) / "keys.toml", free_ports(1)
+        quiet, loud = (create_key(keys, tenant, ["ingest"]) for tenant in ("quiet", "loud"))
+        process = _SPAWN.Process(target=_gateway, args=(bootstrap, prefix, keys, port, limit))
+        process.start()
+        try:
+            wait_ready(port)
+            yield port, quiet, loud
+        finally:
+            process.terminate()
+            process.join()
+
+
+async def _post(port: int, sent: list[bytes], rate: float, seconds: float, answers: Answers) -> None:
+    """One connection: a request whenever it is due; what is late is sent at once."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    began = time.perf_counter()
+    for turn in range(int(rate * seconds)):
+        await asyncio.sleep(began + turn / rate - time.perf_counter())
+        started = time.perf_counter()
+        if started > began + seconds:
+            break
+        writer.write(sent[turn % len(sent)])
+        head = await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0]))
+        answers.append((time.perf_counter() - started, int(head[9:12])))
+    writer.close()
+
+
+def _flood(port: int, secret: str, rate: float, seconds: float) -> None:
+    async def run() -> Answers:
+        answers: Answers = []
+        sent = requests(secret, 1)
+        await asyncio.gather(*(_post(port, sent, rate / _FLOODERS, seconds, answers) for _ in range(_FLOODERS)))
+        return answers
+
+    answers = uvloop.run(run())
+    counts = Counter(status for _, status in answers)
+    print(f"    the flood: {len(answers) / seconds:,.0f} requests/s, {dict(counts)}")
+
+
+def phase(port: int, secret: str, rate: float, seconds: float) -> Answers:
+    """What the quiet tenant gets."""
+    answers: Answers = []
+    uvloop.run(_post(port, requests(secret, 1), rate, seconds, answers))
+    return answers
+
+
+def told(name: str, answers: Answers) -> float:
+    """The 99th percentile in milliseconds, printed with the rest."""
+    waits = sorted(wait for wait, _ in answers)
+    middle, late = waits[len(waits) // 2] * 1e3, waits[int(len(waits) * 0.99)] * 1e3
+    counts = dict(Counter(status for _, status in answers))
+    print(f"{name}: {len(waits)} votes {counts}   median {middle:.1f} ms   p99 {late:.1f} ms", end="   ")
+    print(f"longest {waits[-1] * 1e3:.1f} ms")
+    return late
+
+
+def main() -> None:
+    """Quiet and flooded phases in turn, then both together."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bootstrap")
+    parser.add_argument("--rate", type=float, default=20)
+    parser.add_argument("--times", type=float, default=50)
+    parser.add_argument("--limit", type=parse_rate, default=Rate(40, 80))
+    parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--rounds", type=int, default=3)
+    chosen = parser.parse_args()
+    with broker(chosen.bootstrap) as bootstrap:
+        topics = Topics(f"bench-{uuid.uuid4().hex[:8]}.")
+        topic_admin.create(topic_admin.client(bootstrap), topics, 1)
+        with gateway(bootstrap, topics.prefix, chosen.limit) as (port, quiet, loud):
+            measure(port, quiet, loud, chosen)
+
+
+def measure(port: int, quiet: str, loud: str, chosen: argparse.Namespace) -> None:
+    """Print the ratio of the two 99th percentiles."""
+    phase(port, quiet, chosen.rate, 3)  # warm
+    calm, flooded = Answers(), Answers()
+    for _ in range(chosen.rounds):
+        calm += phase(port, quiet, chosen.rate, chosen.seconds)
+        arguments = (port, loud, chosen.rate * chosen.times, chosen.seconds + 1)
+        flood = _SPAWN.Process(target=_flood, args=arguments)
+        flood.start()
+        time.sleep(1)  # it takes that long to begin
+        flooded += phase(port, quiet, chosen.rate, chosen.seconds)
+        flood.join()
+    before, during = told("quiet  ", calm), told("flooded", flooded)
+    print(f"p99 {during / before:.2f} times the quiet one, with a limit of {chosen.limit or 'nothing'}")
+
+
+if __name__ == "__main__":
+    main()
