@@ -15,6 +15,10 @@ SHELLS = {
 PURE_ELSEWHERE = {
     "schemas.events", "schemas.topics", "schemas.constraints",
     "producers.validation", "sinks.rows", "sinks.batch", "sinks.continuity",
+    *(f"sinks.delivery.{name}" for name in (
+        "receivers", "subscription", "messages", "wording", "slack", "alertmanager", "requests", "replies", "signing",
+        "addresses", "queue", "intake", "votes", "parking", "staleness",
+    )),
 }  # fmt: skip
 SHARED = ("schemas.events", "schemas.topics", "schemas.constraints")
 WORLDLY = {"asyncio", "os", "random", "secrets", "socket", "subprocess", "tempfile", "threading", "time", "uuid"}
