@@ -23,7 +23,7 @@ def evidence(alert: Alert) -> str:
     seen = f"{alert.negative:,} of {alert.total:,} votes in {span(alert.window_minutes)} were negative"
     if alert.status != FIRING:
         return f"{seen}. {alert.reason.capitalize()}."
-    share = "" if alert.top_user_share is None else f" One user gave at most {alert.top_user_share:.0%} of them."
+    share = "" if alert.top_user_share is None else f" The most negative user gave {alert.top_user_share:.0%} of them."
     return f"{seen}: at least {alert.lower_bound:.1%}, the threshold is {alert.threshold:.1%}.{share}"
 
 
