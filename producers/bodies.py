@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import orjson
 from starlette.types import Receive
 
-from producers.dialects.exchange import Body, Item, Problem
+from producers.dialects.exchange import Body, Item, Problem, Reply
 from schemas.constraints import Violation
 
 MAX_BODY = 1 << 20
@@ -131,6 +130,10 @@ def _require_unique_keys(sent: bytes, *encoded: bytes) -> None:
         raise ValueError("an object has the same key twice")
 
 
-def encode(document: Any) -> bytes:
-    """A reply's bytes."""
-    return orjson.dumps(document)
+def encode(reply: Reply) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+    """A reply's bytes, and the headers that describe them."""
+    if reply.status == 204:
+        return b"", []  # HTTP forbids both
+    kind = b"text/plain; charset=utf-8" if reply.plain else b"application/json"
+    body = reply.document.encode() if reply.plain else orjson.dumps(reply.document)
+    return body, [(b"content-type", kind), (b"content-length", b"%d" % len(body))]

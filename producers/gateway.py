@@ -12,15 +12,15 @@ import uuid_utils
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Mount
+from starlette.routing import BaseRoute
 from starlette.routing import Route as Page
 from starlette.types import Receive, Scope, Send
 
 from producers import bodies
 from producers.bodies import DisconnectedError, ProblemError
-from producers.dialects.exchange import Body, Call, Dialect, Problem, Reply, Result, permitted
+from producers.dialects.exchange import Body, Call, Dialect, Problem, Reply, Result, TenantRules, permitted
 from producers.dialects.native import NATIVE, NDJSON
-from producers.dialects.routing import ROUTES, Candidates, Route, match
+from producers.dialects.routing import ROUTES, Candidates, Route, match, speaker
 from producers.keys import Key
 from producers.publisher import Publisher
 from schemas.constraints import Violation
@@ -66,7 +66,9 @@ class Ingest:
         routes: Sequence[Route] = ROUTES,
         body_seconds: float = _BODY_SECONDS,
         bodies_bytes: int = _BODIES_BYTES,
+        rules: Mapping[str, TenantRules] | None = None,
     ) -> None:
+        self._rules = rules or {}
         self._publisher, self._keys, self._metrics = publisher, keys, metrics
         self._clock, self._new_id, self._routes = clock, new_id, routes
         self._failing = False
@@ -79,9 +81,10 @@ class Ingest:
         found = match(scope["method"], scope["raw_path"].decode("latin-1"), self._routes)
         if isinstance(found, Problem):
             return await self._send(send, NATIVE, NATIVE.trouble(found))
-        dialect = found[-1][0].dialect  # the most general one speaks until the body says which it is
+        headers = _headers(scope)
+        dialect = speaker(found, headers)
         try:
-            dialect, reply = await self._answer(found, _headers(scope), receive)
+            dialect, reply = await self._answer(found, headers, receive)
         except ProblemError as failed:
             self._metrics.count("events_refused", dialect=dialect.name, reason=failed.problem.reason)
             reply = dialect.trouble(failed.problem)
@@ -98,11 +101,12 @@ class Ingest:
     ) -> tuple[Dialect, Reply]:
         key = self._key(candidates, headers)
         with self._memory.hold() as mine:
-            body = await self._body(candidates[-1][0].dialect, headers, receive, mine)
+            body = await self._body(speaker(candidates, headers), headers, receive, mine)
             route, path = next((pair for pair in candidates if pair[0].claims(headers, body)), candidates[-1])
             dialect = route.dialect
             source = _source(dialect.name, headers.get("user-agent", ""))
-            call = Call(path, headers, body, key.tenant, source, self._clock(), self._new_id)
+            rules = self._rules.get(key.tenant, TenantRules())
+            call = Call(path, headers, body, key.tenant, source, self._clock(), self._new_id, rules)
             results = [permitted(result, key.rights) for result in dialect.results(call)]
             if not await self._publish(dialect, results):
                 return dialect, dialect.trouble(Problem("unavailable", "nothing is promised: send all of it again"))
@@ -150,8 +154,7 @@ class Ingest:
 
     async def _send(self, send: Send, dialect: Dialect, reply: Reply) -> None:
         self._metrics.count("requests", dialect=dialect.name, status=str(reply.status))
-        body = bodies.encode(reply.document)
-        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+        body, headers = bodies.encode(reply)
         headers += [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers.items()]
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
@@ -178,11 +181,12 @@ def create_app(
     more: Sequence[BaseRoute] = (),
     body_seconds: float = _BODY_SECONDS,
     bodies_bytes: int = _BODIES_BYTES,
+    rules: Mapping[str, TenantRules] | None = None,
 ) -> Starlette:
     """The whole application: feedback, /healthz, /readyz, /metrics, and `more` pages of whoever composes it.
 
     The application owns `publisher` and closes it at the end. `body_seconds` bounds how long a body may take,
-    `bodies_bytes` how much of all bodies is held at once.
+    `bodies_bytes` how much of all bodies is held at once. `rules` are what tenants have settled, by tenant.
     """
     ingest = Ingest(
         publisher,
@@ -193,6 +197,7 @@ def create_app(
         routes=routes,
         body_seconds=body_seconds,
         bodies_bytes=bodies_bytes,
+        rules=rules,
     )
     pages = _pages(publisher, metrics)
 
@@ -203,7 +208,10 @@ def create_app(
         finally:
             await publisher.close()
 
-    return Starlette(routes=[*pages, *more, Mount("/", app=ingest)], lifespan=lifespan)
+    app = Starlette(routes=[*pages, *more], lifespan=lifespan)
+    # Whatever is no page goes to the dialects as it was sent; a Mount would leave out paths with a line break in them.
+    app.router.redirect_slashes, app.router.default = False, ingest
+    return app
 
 
 def _pages(publisher: Publisher, metrics: Metrics) -> list[BaseRoute]:

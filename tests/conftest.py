@@ -14,7 +14,9 @@ pytest_plugins = ["tests.fixtures.clickhouse", "tests.fixtures.kafka"]
 
 _VOTES = Path(__file__).resolve().parents[2] / "shared" / "data" / "cofacts-votes.csv.gz"
 _FASTEST_FIRST = ("unit", "property", "contract", "integration", "system", "browser")
-_ORDER_SEED = int(os.environ.get("TEST_ORDER_SEED") or random.randrange(1_000_000))
+# Processes of one run must agree on the order, so they inherit it.
+_ORDER_SEED = int(os.environ.setdefault("TEST_ORDER_SEED", str(random.randrange(1_000_000))))
+_ONE_STACK = "up"  # the fixture of the running product: what uses it stays in one process, and it starts once
 
 
 # The same examples at every run; HYPOTHESIS_PROFILE=search looks for new ones. That a machine is slow is no failure.
@@ -29,18 +31,28 @@ def pytest_report_header() -> str:
     return f"test order: TEST_ORDER_SEED={_ORDER_SEED} repeats it"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(tryfirst=True)  # a run in several processes reads the groups when it sees the tests next
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Shuffle, so that no test comes to lean on the one before it.
 
-    Fast folders come first, and a module's tests stay together: its fixtures are made once.
+    A module's tests stay together, for its fixtures are made once. In one process fast folders come first; with
+    `-n 2` the slow ones do, so that none is left alone at the end.
     """
     dice = random.Random(_ORDER_SEED)
     modules = [list(tests) for _path, tests in groupby(items, key=lambda item: item.path)]
     dice.shuffle(modules)
     for tests in modules:
         dice.shuffle(tests)
-    modules.sort(key=lambda tests: _folder_rank(tests[0]))
+        group = _ONE_STACK if any(_ONE_STACK in _fixtures(test) for test in tests) else str(tests[0].path)
+        for test in tests:
+            test.add_marker(pytest.mark.xdist_group(group))
+    several = hasattr(config, "workerinput")
+    modules.sort(key=lambda tests: _folder_rank(tests[0]), reverse=several)
     items[:] = [test for tests in modules for test in tests]
+
+
+def _fixtures(test: pytest.Item) -> tuple[str, ...]:
+    return tuple(getattr(test, "fixturenames", ()))
 
 
 def _folder_rank(test: pytest.Item) -> int:

@@ -287,8 +287,9 @@ def sql(query: str, as_json: bool, ready_file: Path | None) -> None:
 @click.option("--since", metavar="WHEN", help="Only events appended since: a time as 2026-05-01T00:00Z, or 6h, 2d.")
 @click.option("--wait", default=30.0, show_default=True, help="Seconds to wait for worker and sink to catch up.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
+@click.option("--metrics", type=FILE, help="Also write gauges there, in Prometheus' text format.")
 @READY
-def audit(since: str | None, wait: float, as_json: bool, ready_file: Path | None) -> None:
+def audit(since: str | None, wait: float, as_json: bool, metrics: Path | None, ready_file: Path | None) -> None:
     """Check that the books balance: every event that was accepted is stored, refused or parked, and counts are right.
 
     Exit 1 if anything is off, with tenant, hour, place and ids; 2 if it could not be judged.
@@ -297,7 +298,7 @@ def audit(since: str | None, wait: float, as_json: bool, ready_file: Path | None
     """
     from thumbstream.commands.audit import run
 
-    sys.exit(run(load_settings(), since, wait, ready_file, as_json=as_json))
+    sys.exit(run(load_settings(), since, wait, metrics, ready_file, as_json=as_json))
 
 
 @main.command()

@@ -12,7 +12,9 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from producers.dialects.exchange import TenantRules
 from schemas.topics import Topics
+from thumbstream import tenant_rules
 
 PREFIX = "THUMBSTREAM_"
 
@@ -58,6 +60,12 @@ class Settings:
     clickhouse: Mapping[str, str] = field(
         default_factory=dict, metadata={"sentence": "Passed to the ClickHouse client"}
     )
+    tenant: Mapping[str, TenantRules] = field(
+        default_factory=dict,
+        metadata={
+            "sentence": "A section `[tenant.NAME]` may set `requesty_scale = [lowest, highest]` for ratings of Requesty"
+        },
+    )
 
     @property
     def topics(self) -> Topics:
@@ -70,8 +78,8 @@ class Settings:
 
 
 def _shown(item: Field[Any], value: Any) -> str:
-    if isinstance(value, Mapping):  # passed through to a client: any of them may be a secret
-        return ", ".join(f"{key}=***" for key in sorted(value))
+    if isinstance(value, Mapping):  # what is passed through to a client as text may be a secret
+        return ", ".join(f"{key}=***" if isinstance(value[key], str) else key for key in sorted(value))
     return "***" if item.metadata.get("secret") and value else str(value if value is not None else "")
 
 
@@ -95,7 +103,7 @@ def _from_file(path: Path, known: Mapping[str, Field[Any]], *, required: bool) -
         document = tomllib.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as exception:
         raise SettingsError(f"{path}: {exception}") from exception
-    document.pop("tenant", None)  # per-tenant dialect settings, read by the gateway
+    sections = document.pop("tenant", {})
     for name, value in document.items():
         if name not in known:
             raise SettingsError(f"{path}: unknown setting {name}")
@@ -103,7 +111,10 @@ def _from_file(path: Path, known: Mapping[str, Field[Any]], *, required: bool) -
             document[name] = {key: str(item) for key, item in value.items()}
         else:
             document[name] = _parsed(known[name], str(value))
-    return document
+    try:
+        return {**document, "tenant": tenant_rules.read(sections)}
+    except ValueError as problem:
+        raise SettingsError(f"{path}: {problem}") from problem
 
 
 def _parsed(item: Field[Any], text: str) -> Any:

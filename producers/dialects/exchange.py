@@ -59,6 +59,13 @@ class Body:
 
 
 @dataclass(frozen=True, slots=True)
+class TenantRules:
+    """What one tenant has settled about its own calls. `requesty_scale` is the lowest and highest `rating`."""
+
+    requesty_scale: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """An authorised request. `path` holds the template's placeholders, `headers` have names in lower case."""
 
@@ -69,6 +76,7 @@ class Call:
     source: str
     received_at: int
     new_id: Callable[[], str]
+    rules: TenantRules = TenantRules()
 
     def event(self, value: object, original: bytes | None, feedback_id: str | None = None) -> FeedbackEvent | Violation:
         """The event that a value in the native form describes, or why there is none.
@@ -94,11 +102,15 @@ Result = FeedbackEvent | Violation
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer: status, a JSON value, and headers beyond Content-Type and Content-Length."""
+    """An answer: status, a JSON value, and headers beyond Content-Type and Content-Length.
+
+    With `plain` the document is a text and leaves as such. A 204 has neither document nor type.
+    """
 
     status: int
     document: Any
     headers: Mapping[str, str] = field(default_factory=dict)
+    plain: bool = False
 
 
 def _any_type(content_type: str) -> Problem | None:  # noqa: ARG001 - the default takes whatever a client says
@@ -127,6 +139,29 @@ def bearer(headers: Mapping[str, str], name: str = "authorization") -> str | Non
     """The token of a `Bearer` header, whatever the case of the scheme; None when there is none."""
     scheme, _, token = headers.get(name, "").partition(" ")
     return token.strip() or None if scheme.lower() == "bearer" else None
+
+
+def single(call: Call) -> tuple[dict[str, Any], bytes] | None:
+    """The body's one object and its bytes; None when the body is anything else, or several."""
+    item = call.body.items[0] if len(call.body.items) == 1 and not call.body.many else None
+    return (item.value, item.original) if item is not None and isinstance(item.value, dict) else None
+
+
+def refusal(outcome: Sequence[Result]) -> tuple[int, Violation] | None:
+    """Status and cause when something was refused: what a dialect without partial success answers from."""
+    found = next((result for result in outcome if isinstance(result, Violation)), None)
+    return None if found is None else (403 if found.reason == "forbidden" else 400, found)
+
+
+def renamed(result: Result, names: Mapping[str, str]) -> Result:
+    """A refusal in the caller's words: `names` maps our fields to those that the client sent."""
+    if not isinstance(result, Violation) or result.field is None or result.field not in names:
+        return result
+    name = names[result.field]
+    message = result.message
+    if message.startswith(f"{result.field} "):
+        message = name + message.removeprefix(result.field)
+    return Violation(name, result.reason, message)
 
 
 def permitted(result: Result, rights: frozenset[str]) -> Result:

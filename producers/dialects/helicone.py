@@ -1,10 +1,13 @@
-"""Helicone's `POST /v1/request/{id}/feedback`: a boolean rating; the latest one per request counts."""
+"""Helicone's ratings of a request and of a session: a boolean; the latest one counts.
+
+The envelope of replies and the place of the key are the same for Helicone's other calls, which import them from here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from producers.dialects.exchange import Call, Dialect, Problem, Reply, Result, bearer
+from producers.dialects.exchange import Call, Dialect, Problem, Reply, Result, bearer, refusal, single
 from schemas.constraints import Violation
 
 _NO_OBJECT = Violation(None, "not_an_object", "the body must be an object with a boolean rating")
@@ -17,23 +20,36 @@ def secret(headers: Mapping[str, str]) -> str | None:
 
 
 def results(call: Call) -> list[Result]:
-    """One vote. Keys beside `rating` are ignored, as the vendor does."""
-    item = call.body.items[0] if len(call.body.items) == 1 and not call.body.many else None
-    if item is None or not isinstance(item.value, dict):
-        return [_NO_OBJECT]
-    rating = item.value.get("rating")
-    if rating is None:
-        return [_NO_RATING]
-    return [call.event({"request_id": call.path["request_id"], "rating": rating}, item.original)]
+    """One vote on a request. Keys beside `rating` are ignored, as the vendor does."""
+    return [_vote(call, {"request_id": call.path["request_id"]})]
 
 
-def reply(call: Call, outcome: Sequence[Result]) -> Reply:
-    """The vendor's envelope: both keys always, `error` null on success."""
-    del call
-    found = next((result for result in outcome if isinstance(result, Violation)), None)
+def session_results(call: Call) -> list[Result]:
+    """One vote on a whole session, which is kept apart from requests with the same id."""
+    return [_vote(call, {"request_id": f"session:{call.path['session_id']}", "metadata": {"target": "session"}})]
+
+
+def _vote(call: Call, about: Mapping[str, object]) -> Result:
+    found = single(call)
     if found is None:
-        return Reply(200, {"data": None, "error": None})
-    return Reply(403 if found.reason == "forbidden" else 400, {"data": None, "error": found.message})
+        return _NO_OBJECT
+    value, original = found
+    if value.get("rating") is None:
+        return _NO_RATING
+    return call.event({**about, "rating": value["rating"]}, original)
+
+
+def envelope(status: int) -> Callable[[Call, Sequence[Result]], Reply]:
+    """The vendor's reply, both keys always: `status` and no error when all went well."""
+
+    def reply(call: Call, outcome: Sequence[Result]) -> Reply:
+        del call
+        found = refusal(outcome)
+        if found is None:
+            return Reply(status, {"data": None, "error": None})
+        return Reply(found[0], {"data": None, "error": found[1].message})
+
+    return reply
 
 
 def trouble(problem: Problem) -> Reply:
@@ -43,4 +59,5 @@ def trouble(problem: Problem) -> Reply:
     return Reply(problem.status, {"data": None, "error": problem.message}, problem.headers)
 
 
-HELICONE = Dialect("helicone", secret, results, reply, trouble)
+HELICONE = Dialect("helicone", secret, results, envelope(200), trouble)
+SESSION = Dialect("helicone", secret, session_results, envelope(200), trouble)

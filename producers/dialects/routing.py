@@ -6,9 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote
 
+from producers.dialects import cohere3, helicone_legacy
+from producers.dialects.cohere import GENERATE, PREFERENCE
 from producers.dialects.exchange import Body, Dialect, Problem
-from producers.dialects.helicone import HELICONE
+from producers.dialects.helicone import HELICONE, SESSION
+from producers.dialects.helicone_context import PROPERTY, SCORE
+from producers.dialects.helicone_log import TRACE, log
 from producers.dialects.native import ERASURE, NATIVE
+from producers.dialects.requesty import REQUESTY
 
 Headers = Mapping[str, str]
 
@@ -21,13 +26,15 @@ def _always(headers: Headers, body: Body) -> bool:  # noqa: ARG001 - the default
 class Route:
     """One method and path template (`{name}` takes one segment that is not empty).
 
-    Several routes may match a request: the first one that `claims` it speaks, so the most general comes last.
+    Several routes may match a request: the first one that `claims` it speaks, so the most general comes last. Until
+    the body is read, `sign` tells: the name of a header (lower case) that only this dialect's clients send.
     """
 
     method: str
     template: str
     dialect: Dialect
     claims: Callable[[Headers, Body], bool] = _always
+    sign: str | None = None
 
     def path(self, segments: Sequence[str]) -> dict[str, str] | None:
         """The placeholders' values, or None when the path is another one. `segments` are percent-encoded."""
@@ -48,6 +55,20 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/v1/events", NATIVE),
     Route("DELETE", "/v1/requests/{request_id}", ERASURE),
     Route("POST", "/v1/request/{request_id}/feedback", HELICONE),
+    Route("POST", "/v1/session/{session_id}/feedback", SESSION),
+    Route("PUT", "/v1/request/{request_id}/property", PROPERTY),
+    Route("POST", "/v1/request/{request_id}/score", SCORE),
+    Route("POST", "/custom/v1/log", log("custom")),
+    Route("POST", "/oai/v1/log", log("openai")),
+    Route("POST", "/anthropic/v1/log", log("anthropic")),
+    Route("POST", "/v1/trace/custom/v1/log", TRACE),
+    Route("POST", "/v1/trace/custom/log", TRACE),
+    Route("POST", "/v1/feedback", helicone_legacy.HELICONE_LEGACY, helicone_legacy.claims, sign="helicone-auth"),
+    Route("POST", "/v1/feedback/generate", GENERATE),
+    Route("POST", "/v1/feedback/generate/preference", PREFERENCE),
+    Route("POST", "/feedback/{request_id}", REQUESTY),
+    Route("POST", "/feedback", cohere3.COHERE_3, cohere3.claims),
+    Route("POST", "/check-api-key", cohere3.KEY_CHECK),
 )
 
 Candidates = tuple[tuple[Route, dict[str, str]], ...]
@@ -67,3 +88,9 @@ def match(method: str, raw_path: str, routes: Sequence[Route] = ROUTES) -> Candi
         methods = tuple(dict.fromkeys(route.method for route, _ in found))
         return Problem("method_not_allowed", f"this path takes {', '.join(methods)}", methods)
     return allowed
+
+
+def speaker(candidates: Candidates, headers: Headers) -> Dialect:
+    """Whose form of answer to use while the body is unknown: the first whose sign is there, else the most general."""
+    signed = (route.dialect for route, _ in candidates if route.sign in headers)
+    return next(signed, candidates[-1][0].dialect)

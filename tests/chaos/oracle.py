@@ -17,6 +17,7 @@ from tests.chaos.replay import BruteForce, Transition
 from tests.chaos.traffic import EXPECTED
 
 _SHOWN = 3
+_LONGEST_GAP = "longest gap between marks of a source partition, ms"
 
 
 @dataclass(slots=True)
@@ -135,6 +136,7 @@ def _marks(
     """No event older than a mark's watermark may lie behind its offset; cells of all before it must lie before it."""
     seen: dict[CellName, int] = {}
     walked: dict[int, int] = defaultdict(int)
+    marked: dict[int, int] = {}
     for append_time, record in records:
         if isinstance(record, MinuteCount):
             name = _name(record)
@@ -142,6 +144,9 @@ def _marks(
             continue
         verdict.counted["marks"] += 1
         source = record.source_partition - 1000
+        gap = append_time - marked.get(source, append_time)
+        verdict.counted[_LONGEST_GAP] = max(gap, verdict.counted[_LONGEST_GAP])
+        marked[source] = append_time
         uncovered = truth.appends[source][bisect_left(truth.appends[source], (record.offset, 0)) :][:1]
         if uncovered and uncovered[0][1] < min(record.watermark, append_time):
             verdict.refute("lying mark", record, uncovered[0])

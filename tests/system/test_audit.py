@@ -29,8 +29,13 @@ def test_the_books_of_the_product_balance(up: Running, unique: Callable[[str], s
     headers = {"Authorization": f"Bearer {up.key(tenant)}"}
     reply = httpx.post(up.ready["gateway_url"] + "/v1/events", json=[*votes, *last], headers=headers, timeout=30)
     assert reply.json()["accepted"] == 62
-    code, document = audit(up, "--wait", "120", "--since", "1h")
+    metrics = up.directory / "audit.prom"
+    code, document = audit(up, "--wait", "120", "--since", "1h", "--metrics", str(metrics))
     assert (code, document.get("differences")) == (0, []), document
     mine = [account for account in document["accounts"] if account["tenant"] == tenant]
     assert sum(account["accepted"] for account in mine) == 62
     assert sum(account["stored"] + account["erased"] for account in mine) == 62
+    assert {
+        "thumbstream_audit_balanced 1.0",
+        f'thumbstream_audit_events{{entry="accepted",tenant="{tenant}"}} 62.0',
+    } <= set(metrics.read_text().splitlines())

@@ -16,8 +16,7 @@ import pytest
 from tests.polling import wait_until
 from tests.system.conftest import Running
 
-# soak for now: on a busy machine it has been red, and why is not known yet
-pytestmark = [pytest.mark.system, pytest.mark.integration, pytest.mark.soak]
+pytestmark = [pytest.mark.system, pytest.mark.integration]
 HASTE = "old_parts_lifetime = 1, cleanup_delay_period = 1, max_cleanup_delay_period = 1"
 FILES_SECONDS = 120  # a table's cleaner may be asleep for most of a minute when it is told to hurry
 OF_TENANT = "SELECT DISTINCT request_id FROM {} WHERE tenant_id = {{tenant:String}} ORDER BY request_id"

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from tests.polling import wait_until
-from tests.system.conftest import Running
+from tests.system.conftest import Running, stop
 
 pytestmark = [pytest.mark.system, pytest.mark.integration]
 VOTES = "SELECT request_id, polarity, model FROM current_votes WHERE tenant_id = {tenant:String} ORDER BY request_id"
@@ -42,6 +42,7 @@ def test_votes_survive_kill_9_of_everything_and_merge_goes_on(
     wait_until(lambda: again.rows(VOTES, tenant=tenant) == expected, 60, "the flip that was acknowledged is there")
     send(again, key, {"request_id": "r1", "kind": "retract"})
     wait_until(lambda: again.rows(VOTES, tenant=tenant) == [expected[0], *expected[2:]], 60, "r1 is retracted")
+    stop(again)
 
 
 def alive(pid: int) -> bool:

@@ -10,6 +10,7 @@ import pytest
 from schemas.codec import Codec
 from schemas.events import FeedbackEvent, MinuteCount, ResolvedFeedback, Stamp, Vote
 from schemas.topics import request_key, version_of
+from thumbstream.audit import gauges
 from thumbstream.audit.cells import Cells, Name, largest
 from thumbstream.audit.events import EventBook, Letters, Range, tenant_of
 from thumbstream.audit.ledger import Ledger, hour_text
@@ -261,3 +262,27 @@ def test_since_is_a_time_or_a_span() -> None:
     for text in ("yesterday", "2026-05-01", "6y"):
         with pytest.raises(click.BadParameter):
             moment(text, 0.0)
+
+
+def test_the_gauges_say_what_differs_and_how_old_everything_is() -> None:
+    findings = Findings(gaps={0: 2}, lag={"sink": 7}, mark_age=1.5)
+    findings.ledger.account("acme", 1).add("stored")
+    findings.ledger.account("acme", 2).add("missing")
+    findings.ledger.lacks("resolve", "row", "acme", NOON, "r1")
+    told = gauges.registry(findings, now=99.0)
+    assert {
+        (sample.name.removeprefix("thumbstream_audit_"), *sample.labels.values()): sample.value
+        for metric in told.collect()
+        for sample in metric.samples
+        if sample.value
+    } == {
+        ("time_seconds",): 99,
+        ("events", "acme", "accepted"): 2,
+        ("events", "acme", "stored"): 1,
+        ("events", "acme", "missing"): 1,
+        ("differences", "resolve"): 1,
+        ("offsets_without_a_record", "0"): 2,
+        ("lag", "sink"): 7,
+        ("newest_mark_age_seconds",): 1.5,
+    }
+    assert told.get_sample_value("thumbstream_audit_balanced") == 0

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from producers.dialects.exchange import TenantRules
 from thumbstream.settings import PREFIX, Settings, SettingsError, load
 
 
@@ -42,8 +43,28 @@ def test_an_unknown_name_in_the_file_is_an_error_that_names_it(tmp_path: Path) -
         load({}, written(tmp_path, "gateway_prot = 1\n"))
 
 
-def test_sections_of_tenants_are_not_settings(tmp_path: Path) -> None:
-    assert load({}, written(tmp_path, "[tenant.acme]\nrequesty_scale = [1, 5]\n")) == Settings()
+def test_a_tenants_section_holds_its_rules(tmp_path: Path) -> None:
+    settings = load({}, written(tmp_path, "[tenant.acme]\nrequesty_scale = [1, 5]\n[tenant.other]\n"))
+    assert settings.tenant == {"acme": TenantRules((1.0, 5.0)), "other": TenantRules()}
+    assert ("THUMBSTREAM_TENANT", "acme, other") in settings.describe()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[tenant.acme]\nrequesty_skale = [1, 5]", r"thumbstream\.toml: unknown setting tenant\.acme\.requesty_skale"),
+        ("[tenant.acme]\nrequesty_scale = 5", r"tenant\.acme\.requesty_scale must be \[lowest, highest\]"),
+        ("[tenant.acme]\nrequesty_scale = [1, 2, 3]", r"requesty_scale must be \[lowest, highest\]"),
+        ("[tenant.acme]\nrequesty_scale = [false, true]", r"requesty_scale must be \[lowest, highest\]"),
+        ("[tenant.acme]\nrequesty_scale = [1, inf]", r"requesty_scale must be \[lowest, highest\]"),
+        ("[tenant.acme]\nrequesty_scale = [5, 1]", r"5 is not below 1"),
+        ("tenant = 1", r"\[tenant\.NAME\]"),
+        ("[tenant]\nacme = 1", r"\[tenant\.acme\]"),
+    ],
+)
+def test_a_malformed_tenants_section_is_an_error_that_names_it(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        load({}, written(tmp_path, text))
 
 
 @pytest.mark.parametrize("text", ["epoch = 'x'\n", "epoch = \n"])

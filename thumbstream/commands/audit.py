@@ -17,7 +17,7 @@ from urllib3.exceptions import HTTPError
 
 from sinks.clickhouse import connect
 from thumbstream import target
-from thumbstream.audit import report
+from thumbstream.audit import gauges, report
 from thumbstream.audit.auditor import Auditor
 from thumbstream.audit.scope import Findings, NotJudgedError, Scope
 from thumbstream.audit.store_books import StoreBooks
@@ -30,13 +30,17 @@ _SECONDS = {"m": 60, "h": 3_600, "d": 86_400}
 _STORE_SECONDS = 600.0
 
 
-def run(settings: Settings, since: str | None, wait: float, ready_file: Path | None, *, as_json: bool) -> int:
-    """Audit and print; gives the exit code."""
+def run(
+    settings: Settings, since: str | None, wait: float, metrics: Path | None, ready_file: Path | None, *, as_json: bool
+) -> int:
+    """Audit and print; gives the exit code. `metrics`: where gauges go, untouched when nothing could be judged."""
     settings = located(settings, ready_file)
     scope = Scope(settings.topics, settings.epoch, None if since is None else moment(since, time.time()), wait)
     began = time.monotonic()
     try:
         findings = audit(settings, scope)
+        if metrics is not None:
+            gauges.write(metrics, findings, time.time())
     except (NotJudgedError, KafkaException, ClickHouseError, HTTPError, OSError) as error:
         reason = error.args[0].str() if isinstance(error, KafkaException) else str(error)
         text = json.dumps(report.not_judged(reason, time.monotonic() - began)) if as_json else f"not judged: {reason}"

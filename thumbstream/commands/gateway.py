@@ -20,4 +20,4 @@ def run(settings: Settings) -> None:
         die(str(error), code=EXIT_STOP)
     metrics = Metrics()
     publisher = KafkaPublisher(settings.kafka_bootstrap_servers, settings.topics.events, metrics, extra=settings.kafka)
-    serve(create_app(publisher, keys, metrics), settings.gateway_host, settings.gateway_port)
+    serve(create_app(publisher, keys, metrics, rules=settings.tenant), settings.gateway_host, settings.gateway_port)

@@ -1,0 +1,235 @@
+"""Helicone's other calls: sessions, the older feedback call, properties, scores and logs."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from schemas.events import FeedbackEvent
+from tests.fixtures.memory_gateway import MemoryGateway
+
+ENVELOPE = {"data": None, "error": None}
+
+
+class Helicone(MemoryGateway):
+    """Calls as Helicone's clients make them."""
+
+    def call(self, path: str, body: Any, method: str = "POST", **headers: str) -> httpx.Response:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        sent = {"Authorization": f"Bearer {self.key}", **named}
+        return self.send(method, path, sent, body if isinstance(body, str) else json.dumps(body))
+
+    def legacy(self, body: Any, key: str | None = None) -> httpx.Response:
+        headers = {"Helicone-Auth": f"Bearer {self.key if key is None else key}"}
+        return self.send("POST", "/v1/feedback", headers, body if isinstance(body, str) else json.dumps(body))
+
+    @property
+    def event(self) -> FeedbackEvent:
+        (event,) = self.events
+        return event
+
+
+@pytest.fixture
+def helicone(tmp_path: Path) -> Helicone:
+    return Helicone(tmp_path)
+
+
+def test_a_sessions_rating_is_kept_apart_from_a_requests(helicone: Helicone) -> None:
+    reply = helicone.call("/v1/session/s1/feedback/", {"rating": False})
+    assert (reply.status_code, reply.json()) == (200, ENVELOPE)
+    assert (helicone.event.request_id, helicone.event.rating) == ("session:s1", False)
+    assert helicone.event.metadata == {"target": '"session"'}
+
+
+@pytest.mark.parametrize("rating", [True, False])
+def test_the_older_body_names_its_request_itself(helicone: Helicone, rating: bool) -> None:
+    reply = helicone.legacy({"helicone-id": "not-a-uuid", "rating": rating})
+    assert (reply.status_code, reply.json()) == (
+        200,
+        {"message": "Feedback added successfully.", "helicone_id": "not-a-uuid"},
+    )
+    assert (helicone.event.request_id, helicone.event.rating) == ("not-a-uuid", rating)
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "rating"), [(True, "vote", True), (4.5, "context", None), ("fine", "context", None)]
+)
+def test_of_the_oldest_bodys_named_values_a_boolean_is_a_vote(
+    helicone: Helicone, value: Any, kind: str, rating: bool | None
+) -> None:
+    reply = helicone.legacy({"helicone-id": "h", "name": "taste", "value": value, "data-type": "boolean"})
+    assert reply.status_code == 200
+    assert (helicone.event.kind, helicone.event.rating) == (kind, rating)
+    assert json.loads(helicone.event.metadata["feedback.taste"] or "") == value
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        ({"helicone-id": "", "rating": True}, "Invalid helicone-id format."),
+        ({"helicone-id": 7, "rating": True}, "Invalid helicone-id format."),
+        ({"helicone-id": "h"}, "Invalid rating format. Expected a boolean."),
+        ({"helicone-id": "h", "rating": "true"}, "Invalid rating format. Expected a boolean."),
+        ({"helicone-id": "h", "name": "", "value": 1}, "Invalid name format. Expected a string."),
+        ({"helicone-id": "h", "name": "n", "value": None}, "Invalid value format."),
+        ({"helicone-id": "h" * 257, "rating": True}, "request_id must be at most 256 bytes"),
+        ("{", "not JSON"),
+    ],
+)
+def test_the_older_calls_errors_are_plain_text(helicone: Helicone, body: Any, text: str) -> None:
+    reply = helicone.legacy(body)
+    assert (reply.status_code, reply.headers["content-type"]) == (400, "text/plain; charset=utf-8")
+    assert text in reply.text
+    assert helicone.events == []
+
+
+def test_the_older_calls_other_refusals_are_plain_text_too(helicone: Helicone) -> None:
+    good = {"helicone-id": "h", "rating": True}
+    assert helicone.legacy(good, "ts_no_body").status_code == 401
+    assert helicone.legacy(good, helicone.reader).status_code == 403
+    helicone.publisher.down = "away"
+    refused = helicone.legacy(good)
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "2")
+    for reply in (refused, helicone.legacy(good, "ts_no_body")):
+        assert reply.headers["content-type"] == "text/plain; charset=utf-8"
+        assert reply.text
+
+
+def test_a_property_becomes_metadata_and_a_dimension_where_it_is_one(helicone: Helicone) -> None:
+    reply = helicone.call("/v1/request/r/property", {"key": "environment", "value": "beta"}, "PUT")
+    assert (reply.status_code, reply.json()) == (200, ENVELOPE)
+    assert (helicone.event.kind, helicone.event.metadata) == ("context", {"environment": '"beta"'})
+    assert helicone.rows["r"].environment == "beta"
+
+
+@pytest.mark.parametrize(
+    ("body", "word"),
+    [
+        ([1], "key and value"),
+        ({"key": "k"}, "value"),
+        ({"key": 1, "value": "v"}, "key"),
+        ({"key": "", "value": "v"}, "key"),
+    ],
+)
+def test_a_property_that_is_none_is_400(helicone: Helicone, body: Any, word: str) -> None:
+    reply = helicone.call("/v1/request/r/property", body, "PUT")
+    assert reply.status_code == 400
+    assert word in reply.json()["error"]
+
+
+def test_scores_are_201_and_merge_key_by_key(helicone: Helicone) -> None:
+    first = helicone.call("/v1/request/r/score", {"scores": {"accuracy": 0.5, "fluent": True}})
+    helicone.call("/v1/request/r/score", {"scores": {"accuracy": 0.75}})
+    assert (first.status_code, first.json()) == (201, ENVELOPE)
+    assert helicone.rows["r"].metadata == {"score.accuracy": "0.75", "score.fluent": "true"}
+    assert helicone.rows["r"].vote is None
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"scores": []}, {"scores": {"a": "high"}}, {"scores": {}}, {"scores": {"a": None}}]
+)
+def test_scores_that_are_none_are_400(helicone: Helicone, body: Any) -> None:
+    assert helicone.call("/v1/request/r/score", body).status_code == 400
+    assert helicone.events == []
+
+
+OPENAI = {
+    "providerRequest": {
+        "url": "custom-model-nopath",
+        "json": {"model": "atlas-2", "messages": [{"role": "user", "content": "hi"}]},
+        "meta": {"Helicone-Property-App": "shop", "Helicone-User-Id": "from-meta"},
+    },
+    "providerResponse": {"status": 200, "headers": {}, "json": {"choices": [{"message": {"content": "hello"}}]}},
+    "timing": {
+        "startTime": {"seconds": 1_767_268_800, "milliseconds": 250},
+        "endTime": {"seconds": 0, "milliseconds": 0},
+    },
+}
+
+
+def test_a_log_is_context_of_its_request(helicone: Helicone) -> None:
+    headers = {"Helicone_Request_Id": "req-1", "Helicone_User_Id": "anna", "Helicone_Property_Plan": "pro"}
+    reply = helicone.call("/oai/v1/log", OPENAI, **headers)
+    assert (reply.status_code, reply.text, reply.headers["helicone-id"]) == (200, "ok", "req-1")
+    event = helicone.event
+    assert (event.kind, event.request_id, event.user_id, event.event_time) == (
+        "context",
+        "req-1",
+        "anna",
+        1_767_268_800_250,
+    )
+    assert {name: json.loads(text or "") for name, text in event.metadata.items()} == {
+        "provider": "openai",
+        "model": "atlas-2",
+        "status": 200,
+        "prompt": [{"role": "user", "content": "hi"}],
+        "response": "hello",
+        "app": "shop",
+        "plan": "pro",
+    }
+
+
+def test_a_vote_joins_the_log_of_its_request_in_either_order(helicone: Helicone) -> None:
+    for first, second in (("a", "b"), ("b", "a")):
+        calls = {
+            "a": lambda: helicone.call("/custom/v1/log", OPENAI, Helicone_Request_Id="req"),
+            "b": lambda: helicone.call("/v1/request/req/feedback", {"rating": False}),
+        }
+        helicone.publisher.messages.clear()
+        calls[first]()
+        calls[second]()
+        row = helicone.rows["req"]
+        assert row.vote is not None
+        assert (row.vote.polarity, row.model, row.app) == (-1, "atlas-2", "shop")
+
+
+def test_a_log_without_an_id_gets_one(helicone: Helicone) -> None:
+    reply = helicone.call("/anthropic/v1/log", {"providerRequest": {}})
+    assert reply.headers["helicone-id"] == helicone.event.request_id
+    assert helicone.event.metadata == {"provider": '"anthropic"'}
+
+
+@pytest.mark.parametrize("path", ["/v1/trace/custom/v1/log", "/v1/trace/custom/log"])
+def test_a_trace_log_is_answered_with_nothing(helicone: Helicone, path: str) -> None:
+    reply = helicone.call(path, OPENAI)
+    assert (reply.status_code, reply.content) == (204, b"")
+    assert not {"content-type", "content-length"} & set(reply.headers)
+    assert helicone.event.metadata["model"] == '"atlas-2"'
+    assert helicone.call(path, []).json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ('{"content": [{"type": "text", "text": "whole"}]}', "whole"),
+        (
+            '{"choices": [{"delta": {"content": "in "}}]}\n{"choices": []}\n'
+            '{"choices": [{"delta": {"content": "parts"}}]}',
+            "in parts",
+        ),
+        ("just words", "just words"),
+        ("[" * 100_000, "[" * 100_000),
+    ],
+)
+def test_an_answer_logged_as_text_is_read(helicone: Helicone, text: str, answer: str) -> None:
+    log = {"providerRequest": {}, "providerResponse": {"status": 200, "json": {}, "textBody": text}}
+    assert helicone.call("/custom/v1/log", log).status_code == 200
+    assert json.loads(helicone.event.metadata["response"] or "") == answer
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"), [("ÄÖ".encode(), "ÄÖ"), ("Ä".encode("latin-1"), "Ä")], ids=["as UTF-8", "as Latin-1"]
+)
+def test_headers_beyond_ascii_are_read_and_sent_back(helicone: Helicone, sent: bytes, kept: str) -> None:
+    headers: Any = {"Authorization": f"Bearer {helicone.key}".encode(), "Helicone-Request-Id": sent}
+    reply = helicone.send("POST", "/custom/v1/log", headers, json.dumps(OPENAI))
+    assert helicone.event.request_id == kept
+    assert reply.headers["helicone-id"] == kept
+
+
+def test_an_impossible_start_is_no_reason_to_refuse_a_log(helicone: Helicone) -> None:
+    for start in ({"seconds": 1e300}, {"seconds": "x"}, {"seconds": 5}, None, {"seconds": True, "milliseconds": []}):
+        assert helicone.call("/custom/v1/log", {**OPENAI, "timing": {"startTime": start}}).status_code == 200
+    assert {event.event_time for event in helicone.events} == {None}
