@@ -33,11 +33,14 @@ class _Count:
 
 
 class Windows:
-    """All groups of one minutes partition. Minutes are numbers since the epoch, `minute` is their length in ms."""
+    """All groups of one minutes partition. Minutes are numbers since the epoch, `minute` is their length in ms.
 
-    def __init__(self, spans: Iterable[int], minute: int = 60_000) -> None:
+    Counts are kept for the longest span, and for `keep` minutes at least.
+    """
+
+    def __init__(self, spans: Iterable[int], minute: int = 60_000, keep: int = 0) -> None:
         self._spans = tuple(sorted(set(spans)))
-        self._longest = max(self._spans, default=0)
+        self.keep = max(keep, *self._spans, 0)
         self._minute = minute
         self._counts: dict[tuple[Group, int], dict[int, _Count]] = {}
         self._minutes: dict[int, dict[Group, list[int]]] = {}  # minute -> group -> [negative, total]
@@ -45,10 +48,21 @@ class Windows:
         self._changed: set[Group] = set()
         self.tick: int | None = None
 
+    def look_back(self, spans: Iterable[int]) -> None:
+        """Ask for other spans from now on. One longer than what is kept sees only what is kept."""
+        self._spans = tuple(sorted(set(spans)))
+        self.keep = max(self.keep, *self._spans, 0)
+        self._sums.clear()
+        if self.tick is not None:
+            for minute, groups in self._minutes.items():
+                if minute < self.tick:
+                    for group, (negative, total) in groups.items():
+                        self._count_in(group, minute, negative, total)
+
     def put(self, count: MinuteCount) -> None:
         """Take one record in. Minutes that no later window can see are left out."""
         minute = count.minute // self._minute
-        if self.tick is not None and minute < self.tick - self._longest:
+        if self.tick is not None and minute < self.tick - self.keep:
             return
         group = Group(count.tenant_id, rollup_of(count.rollup), count.group)
         sources = self._counts.setdefault((group, minute), {})
@@ -83,7 +97,7 @@ class Windows:
         for index, span in enumerate(self._spans):
             self._slide(index, tick - 1, 1)
             self._slide(index, tick - 1 - span, -1)
-        self._forget(tick - 1 - self._longest)
+        self._forget(tick - 1 - self.keep)
 
     def _slide(self, index: int, minute: int, sign: int) -> None:
         for group, (negative, total) in self._minutes.get(minute, {}).items():
@@ -95,7 +109,7 @@ class Windows:
     def _begin(self, tick: int) -> None:
         self.tick = tick
         for minute in sorted(self._minutes):
-            if minute < tick - self._longest:
+            if minute < tick - self.keep:
                 self._forget(minute)
             elif minute < tick:
                 for group, (negative, total) in self._minutes[minute].items():
@@ -119,6 +133,10 @@ class Windows:
         """Groups whose sums or users may differ since the last call."""
         changed, self._changed = self._changed, set()
         return changed
+
+    def touch(self, group: Group | None = None) -> None:
+        """Make `changed` tell of a group, or of all that have counts, although nothing changed."""
+        self._changed.update(self._sums if group is None else (group,))
 
     def sum(self, group: Group, span: int) -> Sum:
         """Counts of the group's last `span` minutes; `span` must be one of the spans given at the start."""

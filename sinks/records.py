@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from schemas.codec import Codec, DecodeError
 from schemas.constraints import violation
-from schemas.events import Alert, DeadLetter, FeedbackEvent, MinuteCount, Progress, Record, ResolvedFeedback
+from schemas.events import Alert, DeadLetter, FeedbackEvent, MinuteCount, MonitorSet, Progress, Record, ResolvedFeedback
 from schemas.topics import Topics, partition_of, request_key
 from sinks.batch import Source
 from sinks.rows import Position, Row, Table, rows_of
@@ -26,7 +26,7 @@ class Records:
         self._expected: dict[str, tuple[type[Record], ...]] = {
             topics.events.name: (FeedbackEvent,),
             topics.latest.name: (ResolvedFeedback,),
-            topics.minutes.name: (MinuteCount, Progress),
+            topics.minutes.name: (MinuteCount, MonitorSet, Progress),
             topics.alerts.name: (Alert,),
             topics.dead_letters.name: (DeadLetter,),
         }

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from thumbstream.cli_alerts import alerts
 from thumbstream.cli_dead_letters import dead_letters
 from thumbstream.cli_deliver import deliver
 from thumbstream.options import DIRECTORY, FILE, KEY, READY, URL, YES, load_settings
@@ -181,6 +182,7 @@ def keys_create(tenant: str, rights: str, origins: tuple[str, ...], file: Path |
     click.echo(secret)
 
 
+main.add_command(alerts)
 main.add_command(dead_letters)
 main.add_command(deliver)
 

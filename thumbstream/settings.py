@@ -52,6 +52,7 @@ class Settings:
     gateway_host: str = _setting("127.0.0.1", "Address the gateway listens on")
     gateway_port: int = _setting(8080, "Port the gateway listens on", int)
     keys_file: Path | None = _setting(None, "API keys (TOML), read again when it changes", _path)
+    monitors_file: Path | None = _setting(None, "Monitors (TOML), read again on SIGHUP; none: the built-in ones", _path)
     receivers_file: Path | None = _setting(None, "Who is told of alerts (TOML); read when `deliver` starts", _path)
     data_dir: Path = _setting(Path(".thumbstream"), "Where `up` keeps brokers' and ClickHouse's data", Path)
     health_port: int = _setting(0, "Port of a worker's or sink's /healthz, /readyz and /metrics; 0: none", int)

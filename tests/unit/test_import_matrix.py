@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 STAGES = ("producers", "processors", "sinks")
 SHELLS = {
     "resolve", "watch", "marks", "replay", "reading", "tail", "outputs", "transport", "tables", "agents", "app",
+    "announce",
 }  # fmt: skip
 PURE_ELSEWHERE = {
     "schemas.events", "schemas.topics", "schemas.constraints",

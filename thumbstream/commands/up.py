@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from thumbstream import monitors_file
 from thumbstream.local import ready_file as ready
 from thumbstream.local.data_directory import DataDirectoryInUseError, exclusive
 from thumbstream.local.kafka import KafkaError
@@ -20,13 +21,14 @@ OnChange = Callable[[dict[str, int], bool], None]
 
 
 def run(settings: Settings, directory: Path, brokers: int, ready_file: Path | None, *, auto: bool) -> int:
-    """Run until Ctrl-C or SIGTERM; the exit code."""
+    """Run until Ctrl-C or SIGTERM; the exit code. SIGHUP makes the workers read the monitors again."""
     try:
+        monitors_file.load(settings.monitors_file)
         with exclusive(directory):
             return _run(prepare(settings, directory, brokers, auto=auto), ready_file or directory / "ready.json")
     except PortInUseError as error:
         raise click.ClickException(f"{error} (`--ports auto` takes free ports)") from error
-    except (KafkaError, JarsError, DataDirectoryInUseError) as error:
+    except (KafkaError, JarsError, DataDirectoryInUseError, monitors_file.MonitorsFileError) as error:
         raise click.ClickException(str(error)) from error
 
 

@@ -63,8 +63,8 @@ class Stack:
             *brokers,
             self._clickhouse(),
             self._stage("gateway", ("gateway",), names, self.gateway_url + "/readyz"),
-            self._stage("resolve-1", ("worker", "resolve"), names),
-            self._stage("watch-1", ("worker", "watch"), names),
+            replace(self._stage("resolve-1", ("worker", "resolve"), names), reloads=True),
+            replace(self._stage("watch-1", ("worker", "watch"), names), reloads=True),
             self._stage("sink", ("sink",), [*names, "clickhouse"]),
         ]
 
@@ -122,6 +122,7 @@ def prepare(settings: Settings, directory: Path, brokers: int, *, auto: bool) ->
         gateway_host=ports.LOOPBACK,
         gateway_port=front,
         keys_file=keys_file,
+        monitors_file=settings.monitors_file.absolute() if settings.monitors_file else None,
         data_dir=directory,
     )
     return Stack(
