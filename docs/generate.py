@@ -55,7 +55,7 @@ def _setting(name: str, item: object) -> tuple[str, str, str]:
     default, sentence = getattr(item, "default", MISSING), getattr(item, "metadata", {})["sentence"]
     if default is MISSING:
         return f"`[{name}]` in `thumbstream.toml`", "", sentence
-    return f"`{PREFIX}{name.upper()}`", "" if default in (None, "") else f"`{default}`", sentence
+    return f"`{PREFIX}{name.upper()}`", "" if default is None or not str(default) else f"`{default}`", sentence
 
 
 def metrics() -> str:

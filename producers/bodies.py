@@ -16,7 +16,6 @@ MAX_BODY = 1 << 20
 MAX_EVENTS = 1_000
 _DRAIN = 16 * MAX_BODY  # a client mid-upload reads its 413 only if somebody takes in what it still sends
 _REQUEST = 64 << 10  # what a request takes beside its body: at most this much of headers, and the work on them
-_TOO_LARGE = Problem("too_large", f"a body must be at most {MAX_BODY} bytes")
 
 
 class ProblemError(Exception):
@@ -39,11 +38,11 @@ class Memory:
         self.held = 0
 
     @contextmanager
-    def hold(self) -> Iterator[list[int]]:
+    def hold(self, size: int = _REQUEST) -> Iterator[list[int]]:
         """Admit one request: a one-element list to count its bytes in, which are given back at the end."""
         mine = [0]
         try:
-            self.take(mine, _REQUEST)
+            self.take(mine, size)
             yield mine
         finally:
             self.held -= mine[0]
@@ -56,16 +55,16 @@ class Memory:
         mine[0] += size
 
 
-async def read(receive: Receive, memory: Memory, mine: list[int], seconds: float) -> bytes:
+async def read(receive: Receive, memory: Memory, mine: list[int], seconds: float, limit: int = MAX_BODY) -> bytes:
     """The whole body. ProblemError when it is too large, too slow, or there is no memory for it."""
     try:
         async with asyncio.timeout(seconds):
-            return await _chunks(receive, memory, mine)
+            return await _chunks(receive, memory, mine, limit)
     except TimeoutError:
         raise ProblemError(Problem("timeout", f"the body did not arrive within {seconds:g} s")) from None
 
 
-async def _chunks(receive: Receive, memory: Memory, mine: list[int]) -> bytes:
+async def _chunks(receive: Receive, memory: Memory, mine: list[int], limit: int) -> bytes:
     chunks: list[bytes] = []
     size, more = 0, True
     while more:
@@ -75,11 +74,11 @@ async def _chunks(receive: Receive, memory: Memory, mine: list[int]) -> bytes:
         chunk: bytes = message.get("body", b"")
         more = message.get("more_body", False) and size <= _DRAIN
         size += len(chunk)
-        if size <= MAX_BODY:
+        if size <= limit:
             memory.take(mine, len(chunk))
             chunks.append(chunk)
-    if size > MAX_BODY:
-        raise ProblemError(_TOO_LARGE)
+    if size > limit:
+        raise ProblemError(Problem("too_large", f"a body must be at most {limit} bytes"))
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 

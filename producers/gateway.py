@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Protocol
+from types import MappingProxyType
 
 import structlog
 import uuid_utils
@@ -17,11 +17,11 @@ from starlette.routing import Route as Page
 from starlette.types import Receive, Scope, Send
 
 from producers import bodies
+from producers.access import Access, Caller, KeyRing, Protection
 from producers.bodies import DisconnectedError, ProblemError
 from producers.dialects.exchange import Body, Call, Dialect, Problem, Reply, Result, TenantRules, permitted
 from producers.dialects.native import NATIVE, NDJSON
 from producers.dialects.routing import ROUTES, Candidates, Route, match, speaker
-from producers.keys import Key
 from producers.publisher import Publisher
 from schemas.constraints import Violation
 from schemas.events import FeedbackEvent
@@ -29,17 +29,12 @@ from thumbstream.telemetry import Metrics
 
 _BODY_SECONDS = 30.0
 _BODIES_BYTES = 32 << 20  # parsed, a body takes about ten times its size
+_STRANGERS_BYTES = 4 << 20  # the same for bodies of which nobody knows yet who sends them: they must not crowd out keys
+_STRANGER_BYTES = 16 << 10
+_STRANGER_SECONDS = 10.0  # what pages send is small
 _MAX_CLIENT = 64
 
 _log = structlog.get_logger(__name__)
-
-
-class KeyRing(Protocol):
-    """Who a secret stands for."""
-
-    def find(self, secret: str | None) -> Key | None:
-        """The key of a secret, or None."""
-        ...
 
 
 def now_ms() -> int:
@@ -66,25 +61,32 @@ class Ingest:
         routes: Sequence[Route] = ROUTES,
         body_seconds: float = _BODY_SECONDS,
         bodies_bytes: int = _BODIES_BYTES,
+        protection: Protection | None = None,
         rules: Mapping[str, TenantRules] | None = None,
     ) -> None:
+        self._publisher, self._metrics = publisher, metrics
+        self._access = Access(keys, protection or Protection())
         self._rules = rules or {}
-        self._publisher, self._keys, self._metrics = publisher, keys, metrics
         self._clock, self._new_id, self._routes = clock, new_id, routes
         self._failing = False
         self._body_seconds, self._memory = body_seconds, bodies.Memory(bodies_bytes)
+        self._strangers = bodies.Memory(_STRANGERS_BYTES)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. Whatever goes wrong, the client gets JSON in its dialect's form."""
         if scope["type"] != "http":
             return None
-        found = match(scope["method"], scope["raw_path"].decode("latin-1"), self._routes)
+        headers = _headers(scope)
+        method = headers.get("access-control-request-method", "") if scope["method"] == "OPTIONS" else ""
+        found = match(method or scope["method"], scope["raw_path"].decode("latin-1"), self._routes)
         if isinstance(found, Problem):
             return await self._send(send, NATIVE, NATIVE.trouble(found))
-        headers = _headers(scope)
         dialect = speaker(found, headers)
+        caller = self._access.arrive(scope, headers)
+        if method:
+            return await self._send(send, dialect, self._access.preflight(caller, dialect, method, headers))
         try:
-            dialect, reply = await self._answer(found, headers, receive)
+            dialect, reply = await self._answer(found, headers, receive, caller)
         except ProblemError as failed:
             self._metrics.count("events_refused", dialect=dialect.name, reason=failed.problem.reason)
             reply = dialect.trouble(failed.problem)
@@ -93,40 +95,42 @@ class Ingest:
         except Exception:  # noqa: BLE001 - a fault of ours must not leave a client without its own form of answer
             _log.exception("request_failed", dialect=dialect.name)
             reply = dialect.trouble(Problem("internal", "something went wrong here; nothing is promised"))
-        await self._send(send, dialect, reply)
+        await self._send(send, dialect, reply, self._access.response_headers(caller, dialect))
         return None
 
     async def _answer(
-        self, candidates: Candidates, headers: Mapping[str, str], receive: Receive
+        self, candidates: Candidates, headers: Mapping[str, str], receive: Receive, caller: Caller
     ) -> tuple[Dialect, Reply]:
-        key = self._key(candidates, headers)
-        with self._memory.hold() as mine:
-            body = await self._body(speaker(candidates, headers), headers, receive, mine)
+        now = self._clock()
+        self._access.identify(caller, [route.dialect for route, _ in candidates], headers, now / 1000)
+        with self._memory.hold() if caller.key else self._strangers.hold(_STRANGER_BYTES) as mine:
+            body = await self._body(speaker(candidates, headers), headers, receive, mine, known=caller.key is not None)
             route, path = next((pair for pair in candidates if pair[0].claims(headers, body)), candidates[-1])
             dialect = route.dialect
-            source = _source(dialect.name, headers.get("user-agent", ""))
-            rules = self._rules.get(key.tenant, TenantRules())
-            call = Call(path, headers, body, key.tenant, source, self._clock(), self._new_id, rules)
+            key = self._access.identify_by_body(caller, dialect, body, now / 1000)
+            call = Call(
+                path, headers, body, key.tenant, _source(dialect.name, headers.get("user-agent", "")), self._clock(),
+                self._new_id, self._rules.get(key.tenant, TenantRules()), key_id=key.id, origins=key.origins,
+                grant=caller.grant, sign=self._access.sign,
+            )  # fmt: skip
             results = [permitted(result, key.rights) for result in dialect.results(call)]
+            self._access.charge(caller, len(results))
             if not await self._publish(dialect, results):
                 return dialect, dialect.trouble(Problem("unavailable", "nothing is promised: send all of it again"))
             return dialect, dialect.reply(call, results)
 
-    def _key(self, candidates: Candidates, headers: Mapping[str, str]) -> Key:
-        secrets = (route.dialect.secret(headers) for route, _ in candidates)
-        key = self._keys.find(next((secret for secret in secrets if secret), None))
-        if key is None:
-            raise ProblemError(Problem("unauthorized", "the API key is missing or unknown"))
-        return key
-
-    async def _body(self, dialect: Dialect, headers: Mapping[str, str], receive: Receive, mine: list[int]) -> Body:
+    async def _body(
+        self, dialect: Dialect, headers: Mapping[str, str], receive: Receive, mine: list[int], *, known: bool
+    ) -> Body:
         content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
         refused = dialect.refuse_type(content_type)
         if headers.get("content-encoding", "identity") != "identity":
             refused = Problem("unsupported_type", "compressed bodies are not supported")
         if refused is not None:
             raise ProblemError(refused)
-        body = await bodies.read(receive, self._memory, mine, self._body_seconds)
+        memory = self._memory if known else self._strangers
+        seconds = self._body_seconds if known else min(self._body_seconds, _STRANGER_SECONDS)
+        body = await bodies.read(receive, memory, mine, seconds, dialect.max_body)
         return bodies.parse(body, lines=content_type in NDJSON) if dialect.reads_body else Body(())
 
     async def _publish(self, dialect: Dialect, results: Sequence[Result]) -> bool:
@@ -152,10 +156,13 @@ class Ingest:
             _log.info("publish_works_again")
         self._failing = problem is not None
 
-    async def _send(self, send: Send, dialect: Dialect, reply: Reply) -> None:
+    async def _send(
+        self, send: Send, dialect: Dialect, reply: Reply, more: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         self._metrics.count("requests", dialect=dialect.name, status=str(reply.status))
         body, headers = bodies.encode(reply)
-        headers += [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers.items()]
+        named = {**reply.headers, **more}
+        headers += [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in named.items()]
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
@@ -179,14 +186,17 @@ def create_app(
     new_id: Callable[[], str] = new_event_id,
     routes: Sequence[Route] = ROUTES,
     more: Sequence[BaseRoute] = (),
+    closing: Sequence[Callable[[], Awaitable[None]]] = (),
     body_seconds: float = _BODY_SECONDS,
     bodies_bytes: int = _BODIES_BYTES,
     rules: Mapping[str, TenantRules] | None = None,
+    protection: Protection | None = None,
 ) -> Starlette:
     """The whole application: feedback, /healthz, /readyz, /metrics, and `more` pages of whoever composes it.
 
-    The application owns `publisher` and closes it at the end. `body_seconds` bounds how long a body may take,
-    `bodies_bytes` how much of all bodies is held at once. `rules` are what tenants have settled, by tenant.
+    The application owns `publisher` and closes it at the end, then it calls each of `closing`. `body_seconds` bounds
+    how long a body may take, `bodies_bytes` how much of all bodies is held at once, `protection` adds tokens, pages
+    and limits. `rules` are what tenants have settled, by tenant.
     """
     ingest = Ingest(
         publisher,
@@ -198,6 +208,7 @@ def create_app(
         body_seconds=body_seconds,
         bodies_bytes=bodies_bytes,
         rules=rules,
+        protection=protection,
     )
     pages = _pages(publisher, metrics)
 
@@ -207,6 +218,8 @@ def create_app(
             yield
         finally:
             await publisher.close()
+            for close in closing:
+                await close()
 
     app = Starlette(routes=[*pages, *more], lifespan=lifespan)
     # Whatever is no page goes to the dialects as it was sent; a Mount would leave out paths with a line break in them.

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import hmac
 import json
-import os
 import re
 import secrets
 import time
@@ -16,16 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import structlog
+from producers.grants import is_origin
+from producers.secret_files import WatchedFile, locked, replace
 
 RIGHTS = ("ingest", "query", "tokens", "admin")
 _FIELDS = {"id", "sha256", "tenant", "rights", "origins"}
 _ID = re.compile(r"[A-Za-z0-9-]{1,64}")  # no underscore: it separates the parts of a secret
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _NOBODY = hashlib.sha256(b"nobody").digest()
-_CHECK_SECONDS = 1.0
-
-_log = structlog.get_logger(__name__)
 
 
 class KeysError(ValueError):
@@ -48,42 +44,22 @@ class Keys:
 
     def __init__(self, path: Path, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         """Raises KeysError when the file cannot be used at all."""
-        self._path, self._monotonic = path, monotonic
-        self._stamp = _stamp(path)
-        self._keys = read(path)
-        self._checked = monotonic()
+        self._file = WatchedFile(path, read, "keys", monotonic)
 
     def find(self, secret: str | None) -> Key | None:
         """The key of a secret, or None. Takes the same time whatever part of the secret is wrong."""
-        self._refresh()
         parts = (secret or "").split("_", 2)
-        key = self._keys.get(parts[1]) if len(parts) == 3 and parts[0] == "ts" else None
+        key = self.get(parts[1]) if len(parts) == 3 and parts[0] == "ts" else None
         digest = hashlib.sha256((secret or "").encode("utf-8", "surrogatepass")).digest()
         return key if hmac.compare_digest(digest, key.digest if key else _NOBODY) else None
 
-    def _refresh(self) -> None:
-        now = self._monotonic()
-        if now - self._checked < _CHECK_SECONDS:
-            return
-        self._checked = now
-        stamp = _stamp(self._path)
-        if stamp == self._stamp:
-            return
-        self._stamp = stamp
-        try:
-            self._keys = read(self._path)
-        except KeysError as problem:
-            _log.error("keys_file_broken", problem=str(problem), kept=len(self._keys))
-        else:
-            _log.info("keys_file_read", path=str(self._path), keys=len(self._keys))
+    def get(self, key_id: str) -> Key | None:
+        """The key with this id, whoever asks."""
+        return self._file.content().get(key_id)
 
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size, status.st_ino
+    def lets_in(self, origin: str) -> bool:
+        """Whether any key may be used by pages of this origin."""
+        return any(origin in key.origins for key in self._file.content().values())
 
 
 def read(path: Path) -> dict[str, Key]:
@@ -125,6 +101,9 @@ def _key(place: str, entry: Any) -> Key:
     rights, origins = _texts(place, entry, "rights"), _texts(place, entry, "origins")
     if not rights or not set(rights) <= set(RIGHTS):
         raise KeysError(f"{place}: rights must be some of {', '.join(RIGHTS)}")
+    for origin in origins:
+        if not is_origin(origin):
+            raise KeysError(f"{place}: origins must be as browsers write them, as https://chat.example")
     return Key(entry["id"], entry["tenant"], frozenset(rights), origins, bytes.fromhex(entry["sha256"]))
 
 
@@ -142,16 +121,11 @@ def create_key(
 
     What the file holds already stays as it is, comments too. Raises KeysError when the file or the new key is unusable.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        fcntl.flock(directory, fcntl.LOCK_EX)  # two calls at once must not lose one key
+    with locked(path):
         key_id = key_id or secrets.token_hex(6)
         secret = f"ts_{key_id}_{secrets.token_urlsafe(32)}"
         before = path.read_text("utf-8") if path.exists() else ""
-        _replace(path, before + ("\n" if before else "") + _section(key_id, secret, tenant, rights, origins))
-    finally:
-        os.close(directory)
+        replace(path, before + ("\n" if before else "") + _section(key_id, secret, tenant, rights, origins), read)
     return secret
 
 
@@ -166,17 +140,3 @@ def _section(key_id: str, secret: str, tenant: str, rights: Iterable[str], origi
     # a JSON string without control characters is a TOML string too
     lines = [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in values.items()]
     return "\n".join(["[[key]]", *lines, ""])
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write, check and only then put in place: readers see the old file or the new one, and never a broken one."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
-    try:
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        read(draft)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)

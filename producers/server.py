@@ -82,6 +82,7 @@ def configuration(app: Application, host: str, port: int, *, connections: int = 
         access_log=False,
         log_config=None,
         server_header=False,
+        proxy_headers=False,  # else anybody on this machine may say where a request comes from
         limit_concurrency=connections,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )

@@ -154,7 +154,7 @@ def migrate() -> None:
 
 @main.group()
 def keys() -> None:
-    """Manage API keys.
+    """Manage API keys, and the keys that sign feedback tokens.
 
     Example: thumbstream keys create --tenant acme --rights ingest
     """
@@ -180,6 +180,33 @@ def keys_create(tenant: str, rights: str, origins: tuple[str, ...], file: Path |
     except KeysError as error:
         raise click.ClickException(str(error)) from error
     click.echo(secret)
+
+
+@keys.command("rotate-tokens")
+@click.option("--keep", type=click.IntRange(1), help="Keep only so many, the newest; tokens of the others end at once.")
+@click.option("--if-missing", is_flag=True, help="Do nothing when the file is there.")
+@click.option("--file", "file", type=FILE, help="Token keys file. Default: THUMBSTREAM_TOKEN_KEYS_FILE.")
+def keys_rotate_tokens(keep: int | None, if_missing: bool, file: Path | None) -> None:
+    """Sign feedback tokens with a new key from now on; makes the file when it is not there.
+
+    Older keys go on verifying what they signed, until --keep or a person removes them.
+
+    Example: thumbstream keys rotate-tokens --keep 2 --file token-keys.toml
+    """
+    from datetime import UTC, datetime
+
+    from producers.token_keys import TokenKeysError, rotate
+
+    path = file or load_settings().token_keys_file
+    if path is None:
+        raise click.UsageError("name the token keys file: --file, or THUMBSTREAM_TOKEN_KEYS_FILE")
+    if if_missing and path.exists():
+        return click.echo(f"{path} is there", err=True)
+    try:
+        made, removed = rotate(path, datetime.now(UTC), keep=keep)
+    except (TokenKeysError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+    return click.echo(f"{made} signs from now on" + (f"; removed: {', '.join(removed)}" if removed else ""))
 
 
 main.add_command(alerts)

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from producers.dialects.exchange import TenantRules
+from producers.grants import is_origin
+from producers.limits import Rate, parse_rate
 from schemas.topics import Topics
 from thumbstream import tenant_rules
 
@@ -29,6 +31,23 @@ def _setting(default: Any, sentence: str, parse: Callable[[str], Any] = str, *, 
 
 def _path(text: str) -> Path | None:
     return Path(text).expanduser() if text else None
+
+
+class Origins(tuple[str, ...]):
+    """Origins of pages; their text is what `_origins` reads."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return ",".join(self)
+
+
+def _origins(text: str) -> Origins:
+    origins = Origins(origin.strip() for origin in text.split(",") if origin.strip())
+    for origin in origins:
+        if not is_origin(origin):
+            raise ValueError(f"{origin} is not an origin as browsers write it: https://chat.example")
+    return origins
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +72,27 @@ class Settings:
     gateway_port: int = _setting(8080, "Port the gateway listens on", int)
     keys_file: Path | None = _setting(None, "API keys (TOML), read again when it changes", _path)
     monitors_file: Path | None = _setting(None, "Monitors (TOML), read again on SIGHUP; none: the built-in ones", _path)
-    receivers_file: Path | None = _setting(None, "Who is told of alerts (TOML); read when `deliver` starts", _path)
+    receivers_file: Path | None = _setting(
+        None, "Who is told of alerts (TOML), read again on SIGHUP; none: `up` delivers nothing", _path
+    )
+    token_keys_file: Path | None = _setting(None, "Keys that sign feedback tokens (TOML); empty: no tokens", _path)
+    page_origins: Origins = _setting(
+        Origins(),
+        "Origins whose pages may use feedback tokens, comma-separated; empty: those each token names",
+        _origins,
+    )
+    limit_per_key: Rate | None = _setting(
+        None, "Events of one API key, PER_SECOND/AT_ONCE; empty: no limit", parse_rate
+    )
+    limit_per_token: Rate | None = _setting(
+        Rate(1, 60), "Events for one answer by feedback tokens, PER_SECOND/AT_ONCE; empty: no limit", parse_rate
+    )
+    limit_per_address: Rate | None = _setting(
+        Rate(5, 100),
+        "Requests of one address without a valid key or token, PER_SECOND/AT_ONCE; empty: no limit",
+        parse_rate,
+    )
+    trusted_proxies: int = _setting(0, "Proxies in front whose `X-Forwarded-For` is believed; 0: none", int)
     data_dir: Path = _setting(Path(".thumbstream"), "Where `up` keeps brokers' and ClickHouse's data", Path)
     health_port: int = _setting(0, "Port of a worker's or sink's /healthz, /readyz and /metrics; 0: none", int)
     log_level: str = _setting("INFO", "DEBUG, INFO, WARNING or ERROR", str.upper)

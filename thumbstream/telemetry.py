@@ -54,6 +54,7 @@ _GAUGES = {
 _HISTOGRAMS = {
     "acknowledge_seconds": ("From handing an event to the producer until the broker acknowledged it", ()),
     "batch_seconds": ("Time for one batch from fold to commit", ("stage",)),
+    "query_seconds": ("Time for one answer of the query endpoints", ()),
     "insert_seconds": ("Time for one insert into ClickHouse", ("table",)),
     "delivery_seconds": ("Time for one request to a receiver", ("receiver",)),
 }

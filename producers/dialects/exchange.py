@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from producers.grants import Grant
 from producers.validation import RefusedError, parse_event
 from schemas.constraints import Violation
 from schemas.events import FeedbackEvent
@@ -21,11 +22,15 @@ _UNREAD = ("too_large", "timeout")  # the rest of the body would be taken for th
 
 
 class Problem(NamedTuple):
-    """Why a whole request is refused: a word of PROBLEMS and a sentence. `allow` lists methods, for 405."""
+    """Why a whole request is refused: a word of PROBLEMS and a sentence.
+
+    `allow` lists methods, for 405; `wait` is in seconds, where more is known than the usual Retry-After.
+    """
 
     reason: str
     message: str
     allow: tuple[str, ...] = ()
+    wait: int = 0
 
     @property
     def status(self) -> int:
@@ -35,7 +40,7 @@ class Problem(NamedTuple):
     @property
     def headers(self) -> dict[str, str]:
         """The headers that belong to the status in every dialect."""
-        headers = {"Retry-After": RETRY_AFTER[self.reason]} if self.reason in RETRY_AFTER else {}
+        headers = {"Retry-After": str(self.wait or RETRY_AFTER[self.reason])} if self.reason in RETRY_AFTER else {}
         if self.reason in _UNREAD:
             headers["Connection"] = "close"
         return {**headers, "Allow": ", ".join(self.allow)} if self.allow else headers
@@ -58,6 +63,10 @@ class Body:
     many: bool = False
 
 
+def _no_signing(grant: Grant) -> str:  # noqa: ARG001 - stands in for what signs it
+    raise LookupError("there are no token keys")
+
+
 @dataclass(frozen=True, slots=True)
 class TenantRules:
     """What one tenant has settled about its own calls. `requesty_scale` is the lowest and highest `rating`."""
@@ -67,7 +76,11 @@ class TenantRules:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """An authorised request. `path` holds the template's placeholders, `headers` have names in lower case."""
+    """An authorised request. `path` holds the template's placeholders, `headers` have names in lower case.
+
+    `grant` is what the feedback token allows, where one stands for a key. `key_id`, `origins` and `sign` are for those
+    who give out tokens.
+    """
 
     path: Mapping[str, str]
     headers: Mapping[str, str]
@@ -77,6 +90,10 @@ class Call:
     received_at: int
     new_id: Callable[[], str]
     rules: TenantRules = TenantRules()
+    key_id: str = ""
+    origins: tuple[str, ...] = ()
+    grant: Grant | None = None
+    sign: Callable[[Grant], str] = _no_signing
 
     def event(self, value: object, original: bytes | None, feedback_id: str | None = None) -> FeedbackEvent | Violation:
         """The event that a value in the native form describes, or why there is none.
@@ -124,6 +141,8 @@ class Dialect:
     `secret` finds the API key in the headers; `results` makes one event or refusal per item; `reply` answers when all
     events among the results are durable; `trouble` answers when the whole request failed and nothing is promised.
     `reads_body` is False where the path says it all: the body is taken in, and means nothing.
+    `needs` is a right that the key must have for anything at all. `token` finds a feedback token in the body where one
+    may stand for a key: then `secret` finds it in the headers, and bodies are at most `max_body` bytes.
     """
 
     name: str
@@ -133,6 +152,9 @@ class Dialect:
     trouble: Callable[[Problem], Reply]
     refuse_type: Callable[[str], Problem | None] = _any_type
     reads_body: bool = True
+    needs: str | None = None
+    token: Callable[[Body], str | None] | None = None
+    max_body: int = 1 << 20
 
 
 def bearer(headers: Mapping[str, str], name: str = "authorization") -> str | None:

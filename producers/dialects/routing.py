@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from producers.dialects import cohere3, helicone_legacy
+from producers.dialects.browser import BROWSER, TOKENS
 from producers.dialects.cohere import GENERATE, PREFERENCE
 from producers.dialects.exchange import Body, Dialect, Problem
 from producers.dialects.helicone import HELICONE, SESSION
@@ -54,6 +55,8 @@ class Route:
 ROUTES: tuple[Route, ...] = (
     Route("POST", "/v1/events", NATIVE),
     Route("DELETE", "/v1/requests/{request_id}", ERASURE),
+    Route("POST", "/v1/feedback-tokens", TOKENS),
+    Route("POST", "/v1/token-feedback", BROWSER),
     Route("POST", "/v1/request/{request_id}/feedback", HELICONE),
     Route("POST", "/v1/session/{session_id}/feedback", SESSION),
     Route("PUT", "/v1/request/{request_id}/property", PROPERTY),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -32,10 +31,10 @@ def run(
     metrics: Metrics,
     ready: Callable[[bool], None],
     stop: threading.Event,
-) -> None:
+) -> bool:
     """Deliver until `stop`. `ready` is told True once every receiver's topics are read.
 
-    Ends the process with EXIT_CRASH when the broker is of no use and a new start may help.
+    False if a request was still under way when time was up: what it is about will be sent again. Ends the process with EXIT_CRASH when the broker is of no use and a new start may help.
     """
     couriers = [courier(options, receiver, metrics) for receiver in receivers.receivers]
     evaluation = Evaluation(options, receivers.stale_after, metrics, Codec())
@@ -49,7 +48,7 @@ def run(
     threads.append(_thread("evaluation", lambda event: evaluation.run(tell, event), stop))
     while not stop.wait(_LOOK_SECONDS):
         ready(all(each.ready for each in couriers))
-    _join(threads)
+    return _join(threads)
 
 
 def courier(options: Options, receiver: Receiver, metrics: Metrics) -> Courier:
@@ -77,11 +76,9 @@ def _thread(name: str, work: Callable[[threading.Event], None], stop: threading.
     return thread
 
 
-def _join(threads: list[threading.Thread]) -> None:
-    """Wait for the threads, but not for a receiver that takes its time: what it has not answered is sent again."""
+def _join(threads: list[threading.Thread]) -> bool:
+    """Wait for the threads, but not for a receiver that takes its time."""
     deadline = time.monotonic() + STOP_SECONDS
     for thread in threads:
         thread.join(max(0.0, deadline - time.monotonic()))
-    if any(thread.is_alive() for thread in threads):
-        _log.warning("stopped in the middle of a delivery")
-        os._exit(0)
+    return not any(thread.is_alive() for thread in threads)

@@ -44,7 +44,7 @@ class Running:
 
     def key(self, tenant: str) -> str:
         """A new API key for `tenant`."""
-        options = ["--tenant", tenant, "--rights", "ingest,admin", "--file", str(self.directory / "keys.toml")]
+        options = ["--tenant", tenant, "--rights", "ingest,query,admin", "--file", str(self.directory / "keys.toml")]
         command = [sys.executable, "-m", "thumbstream", "keys", "create", *options]
         made = subprocess.run(command, check=True, capture_output=True, text=True)
         return made.stdout.strip()

@@ -11,6 +11,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
+from producers.token_keys import read
 from thumbstream.cli import main
 
 
@@ -96,6 +97,8 @@ def test_missing_and_impossible_arguments_are_wrong_use(line: str) -> None:
         ("load votes.csv --set rating --url http://x --api-key k", "'rating': write FIELD="),
         ("simulate --incident none --url http://x --api-key k", "--incident must be one of"),
         ("keys create --tenant acme", "name the keys file"),
+        ("keys rotate-tokens", "name the token keys file"),
+        ("keys rotate-tokens --keep 0 --file x", "0 is not in the range"),
     ],
 )
 def test_wrong_use_is_said_in_a_sentence(line: str, sentence: str) -> None:
@@ -140,6 +143,22 @@ def test_a_created_key_is_printed_once_and_only_its_hash_is_kept(tmp_path: Path)
     wrong = call("keys", "create", "--tenant", "acme", "--rights", "everything", "--file", str(file))
     assert wrong.exit_code == 1
     assert "rights must be some of" in wrong.stderr
+
+
+def test_token_keys_are_made_rotated_and_cut_and_their_secrets_not_told(tmp_path: Path) -> None:
+    file = tmp_path / "token-keys.toml"
+    answers = [call("keys", "rotate-tokens", "--file", str(file), *more) for more in ((), (), ("--keep", "1"))]
+    assert [answer.exit_code for answer in answers] == [0, 0, 0]
+    first, second, third = (answer.stdout.split()[0] for answer in answers)
+    assert answers[2].stdout == f"{third} signs from now on; removed: {first}, {second}\n"
+    assert [key.id for key in read(file)] == [third]
+    assert not any(
+        line.split('"')[1] in answers[2].stdout for line in file.read_text().splitlines() if "secret =" in line
+    )
+    again = call("keys", "rotate-tokens", "--if-missing", THUMBSTREAM_TOKEN_KEYS_FILE=str(file))
+    assert (again.exit_code, again.stdout) == (0, "")
+    file.write_text("broken")
+    assert call("keys", "rotate-tokens", "--file", str(file)).exit_code == 1
 
 
 def test_the_version_is_told() -> None:

@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thumbstream.local.clickhouse.access import ANALYST_SETTINGS, check_settings, check_statement, names_file
+from thumbstream.local.clickhouse.access import (
+    ANALYST_LIMITS,
+    ANALYST_SETTINGS,
+    LOWERABLE,
+    analyst_limits,
+    check_settings,
+    check_statement,
+    names_file,
+)
 from thumbstream.local.clickhouse.errors import ClickHouseError
 from thumbstream.local.clickhouse.logins import Login, Logins
 from thumbstream.local.clickhouse.statements import read_statement
@@ -82,11 +90,21 @@ def test_no_quoting_around_it_hides_the_function(before: list[str], after: list[
 
 
 def test_analysts_may_send_only_listed_settings() -> None:
-    check_settings(ANALYST, ANALYST_SETTINGS)
-    check_settings(ADMIN, ["max_execution_time"])
-    for name in ("max_execution_time", "readonly", "format_schema", "additional_result_filter"):
+    check_settings(ANALYST, dict.fromkeys(ANALYST_SETTINGS, "1"))
+    check_settings(ADMIN, {"max_execution_time": "1000"})
+    for name in ("max_rows_to_read", "readonly", "format_schema", "additional_result_filter"):
         with pytest.raises(ClickHouseError, match="readonly mode"):
-            check_settings(ANALYST, [name])
+            check_settings(ANALYST, {name: "1"})
+
+
+def test_analysts_may_lower_their_limits_and_never_raise_them() -> None:
+    check_settings(ANALYST, {name: ANALYST_LIMITS[name] for name in LOWERABLE})
+    for value in ("31", "0", "-1", "1e1", "", "5 ", "\u0665"):
+        with pytest.raises(ClickHouseError, match="max_execution_time"):
+            check_settings(ANALYST, {"max_execution_time": value})
+    assert analyst_limits({"log_comment": "x"}) == ANALYST_LIMITS
+    lowered = analyst_limits({"max_execution_time": "5", "max_threads": "1"})
+    assert lowered == {**ANALYST_LIMITS, "max_execution_time": "5", "max_threads": "1"}
 
 
 @pytest.fixture

@@ -15,16 +15,17 @@ SHELLS = {
 }  # fmt: skip
 PURE_ELSEWHERE = {
     "schemas.events", "schemas.topics", "schemas.constraints",
-    "producers.validation", "sinks.rows", "sinks.batch", "sinks.continuity",
     *(f"sinks.delivery.{name}" for name in (
         "receivers", "subscription", "messages", "wording", "slack", "alertmanager", "requests", "replies", "signing",
         "addresses", "queue", "intake", "votes", "parking", "staleness",
     )),
+    "producers.validation", "producers.grants", "producers.limits", "producers.addresses", "producers.cors",
+    "sinks.rows", "sinks.batch", "sinks.continuity",
 }  # fmt: skip
 SHARED = ("schemas.events", "schemas.topics", "schemas.constraints")
 WORLDLY = {"asyncio", "os", "random", "secrets", "socket", "subprocess", "tempfile", "threading", "time", "uuid"}
 CLOCKS = {"datetime.now", "datetime.utcnow", "datetime.today", "date.today"}  # the other ones need a worldly import
-VENDORS = {"fastavro": {"schemas.codec"}, "avro": {"schemas.compatibility"}}
+VENDORS = {"fastavro": {"schemas.codec"}, "avro": {"schemas.compatibility"}, "jwt": {"producers.tokens"}}
 
 TREES = {
     ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): ast.parse(file.read_text("utf-8"))

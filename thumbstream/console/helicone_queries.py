@@ -1,0 +1,185 @@
+"""Helicone's query endpoints: who asks, what is asked, what ClickHouse says, all in Helicone's envelope.
+
+They live beside the gateway's feedback calls, so that a vendor's client keeps one base URL, and they share nothing with
+them: while ClickHouse is out, these paths answer 503 and votes are taken as ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+from urllib.parse import unquote
+
+import orjson
+import structlog
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Match, Route
+from starlette.types import Scope
+
+from producers import bodies
+from producers.bodies import DisconnectedError, ProblemError
+from producers.dialects import helicone
+from producers.dialects.exchange import Problem, Reply
+from producers.keys import Key
+from thumbstream.console.clickhouse_reader import Reader, ResultTooLargeError, UnreadableError
+from thumbstream.console.filter_tree import RefusedQueryError
+from thumbstream.console.query_slots import CrowdedError, Limits, Slots
+from thumbstream.console.request_query import parse_ids, parse_query
+from thumbstream.console.request_rows import request_row
+from thumbstream.console.request_statements import Statement, Statements
+from thumbstream.telemetry import Metrics
+
+_BODY_SECONDS = 10.0
+_BODIES_BYTES = 8 << 20
+_DIALECT = "helicone-query"
+_CLOSED = 499  # the client went away: nobody reads the status, the metric shows it
+
+_log = structlog.get_logger(__name__)
+
+Answer = Callable[[str, Request], Awaitable[object]]
+
+
+class KeyRing(Protocol):
+    """Who a secret stands for."""
+
+    def find(self, secret: str | None) -> Key | None:
+        """The key of a secret, or None."""
+        ...
+
+
+class HeliconeQueries:
+    """The endpoints over one reader; without one (`missing` says why) every query is answered 503."""
+
+    def __init__(
+        self,
+        keys: KeyRing,
+        metrics: Metrics,
+        statements: Statements,
+        reader: Reader | None,
+        *,
+        missing: str = "queries are not set up here",
+        limits: Limits | None = None,
+    ) -> None:
+        self._keys, self._metrics, self._statements, self._reader = keys, metrics, statements, reader
+        self._missing = missing
+        self._slots = Slots(limits or Limits())
+        self._memory = bodies.Memory(_BODIES_BYTES)
+
+    def routes(self) -> list[BaseRoute]:
+        """All paths."""
+        posts = {
+            "/v1/request/query": self._page,
+            "/v1/request/query-clickhouse": self._page,
+            "/v1/request/query-ids": self._by_ids,
+            "/v1/request/count/query": self._count,
+        }
+        paths: list[BaseRoute] = [
+            _Path(path, self._endpoint(answer), methods=["POST"]) for path, answer in posts.items()
+        ]
+        return [*paths, _Path("/v1/request/{request_id}", self._endpoint(self._one), methods=["GET"])]
+
+    def _endpoint(self, answer: Answer) -> Callable[[Request], Awaitable[Response]]:
+        async def endpoint(request: Request) -> Response:
+            began = time.monotonic()
+            reply = await self._reply(answer, request)
+            self._metrics.count("requests", dialect=_DIALECT, status=str(reply.status))
+            self._metrics.observe("query_seconds", time.monotonic() - began)
+            headers = {"content-type": "application/json", **reply.headers}
+            return Response(await asyncio.to_thread(orjson.dumps, reply.document), reply.status, headers)
+
+        return endpoint
+
+    async def _reply(self, answer: Answer, request: Request) -> Reply:
+        """What to answer, whatever happens."""
+        try:
+            return Reply(200, {"data": await answer(self._tenant(request), request), "error": None})
+        except RefusedQueryError as refused:
+            return _error(400, str(refused))
+        except ResultTooLargeError:
+            return _error(400, "limit: the rows are too large for one answer; ask for fewer at a time")
+        except ProblemError as failed:
+            return helicone.trouble(failed.problem)
+        except CrowdedError as crowded:
+            reason = "rate_limited" if crowded.own else "unavailable"
+            return helicone.trouble(Problem(reason, "too many queries at once: ask again later"))
+        except UnreadableError as failed:
+            return helicone.trouble(Problem("unavailable", f"{failed}: ask again later"))
+        except DisconnectedError:
+            return _error(_CLOSED, "the body never came to its end")
+        except Exception:  # noqa: BLE001 - a fault of ours must not leave a client without its own form of answer
+            _log.exception("query_crashed")
+            return helicone.trouble(Problem("internal", "something went wrong here"))
+
+    def _tenant(self, request: Request) -> str:
+        """Whose requests the key may read. ProblemError for a key that is unknown or lacks the right."""
+        key = self._keys.find(helicone.secret(request.headers))
+        if key is None:
+            raise ProblemError(Problem("unauthorized", "the API key is missing or unknown"))
+        if "query" not in key.rights:
+            raise ProblemError(Problem("forbidden", "this key does not have the right query"))
+        return key.tenant
+
+    async def _page(self, tenant: str, request: Request) -> object:
+        query = parse_query(await self._document(request))
+        return await self._rows(tenant, self._statements.page(tenant, query)) if query.limit else []
+
+    async def _by_ids(self, tenant: str, request: Request) -> object:
+        ids = parse_ids(await self._document(request))
+        return await self._rows(tenant, self._statements.by_ids(tenant, ids)) if ids else []
+
+    async def _count(self, tenant: str, request: Request) -> object:
+        tree = parse_query(await self._document(request)).filter
+        (found,) = await self._ask(tenant, self._statements.count(tenant, tree))
+        return int(found["total"])
+
+    async def _one(self, tenant: str, request: Request) -> object:
+        wanted = _path_id(request)
+        found = await self._rows(tenant, self._statements.by_ids(tenant, (wanted,))) if wanted else []
+        if not found:
+            raise ProblemError(Problem("not_found", "Request not found"))
+        return found[0]
+
+    async def _document(self, request: Request) -> object:
+        if request.headers.get("content-encoding", "identity") != "identity":
+            raise ProblemError(Problem("unsupported_type", "compressed bodies are not supported"))
+        with self._memory.hold() as mine:
+            body = bodies.parse(await bodies.read(request.receive, self._memory, mine, _BODY_SECONDS), lines=False)
+        if body.many:
+            raise RefusedQueryError("", "the body must be an object")
+        return body.items[0].value
+
+    async def _rows(self, tenant: str, statement: Statement) -> list[dict[str, Any]]:
+        rows = await self._ask(tenant, statement)
+        return await asyncio.to_thread(lambda: [request_row(row) for row in rows])
+
+    async def _ask(self, tenant: str, statement: Statement) -> list[dict[str, Any]]:
+        if self._reader is None:
+            raise ProblemError(Problem("unavailable", self._missing))
+        async with self._slots.hold(tenant):
+            return await self._reader.rows(statement)
+
+
+class _Path(Route):
+    """Matches the path as it was sent, with or without a slash at its end, and its own methods only.
+
+    So an id may hold an encoded slash, and other methods of such a path stay the gateway's.
+    """
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """FULL or NONE."""
+        sent = scope.get("raw_path", b"").decode("latin-1").removesuffix("/")
+        match, found = super().matches({**scope, "path": sent})
+        return (match, found) if match is Match.FULL else (Match.NONE, {})
+
+
+def _path_id(request: Request) -> str | None:
+    """The id in the path. None when no request can have it."""
+    text = unquote(request.path_params["request_id"])
+    return None if "\0" in text else text
+
+
+def _error(status: int, message: str) -> Reply:
+    return Reply(status, {"data": None, "error": message})
