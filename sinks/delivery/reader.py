@@ -93,11 +93,15 @@ class Reader:
             self._take(message)
 
     def done(self, parcel: Parcel) -> None:
-        """A parcel was delivered, parked, or had nothing to tell. What was told is committed at once."""
+        """A parcel was delivered, parked, or had nothing to tell.
+
+        What was told is committed at once, and so is the end of a first start: before that, a new start would be a
+        first one, too, and skip what was superseded in between.
+        """
         self.intake.told(parcel)
         if parcel.commit is not None:
             self._done[parcel.source.topic, parcel.source.partition] = parcel.commit
-        if parcel.record is not None:
+        if parcel.record is not None or parcel.source.value is None:
             self.commit()
 
     def commit(self) -> None:

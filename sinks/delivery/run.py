@@ -34,7 +34,8 @@ def run(
 ) -> bool:
     """Deliver until `stop`. `ready` is told True once every receiver's topics are read.
 
-    False if a request was still under way when time was up: what it is about will be sent again. Ends the process with EXIT_CRASH when the broker is of no use and a new start may help.
+    False if a request was still under way when time was up: what it is about will be sent again. Ends the process with
+    EXIT_CRASH when the broker is of no use and a new start may help.
     """
     couriers = [courier(options, receiver, metrics) for receiver in receivers.receivers]
     evaluation = Evaluation(options, receivers.stale_after, metrics, Codec())
