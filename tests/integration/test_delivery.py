@@ -1,5 +1,7 @@
 """Delivery on a real broker, as the process that operators start: outage, kill, parking, late starts, replays."""
 
+import dataclasses
+import json
 import os
 import signal
 import subprocess
@@ -214,6 +216,21 @@ def test_a_subscriber_of_votes_gets_each_new_negative_one(place: Place, ops: Rec
         ("r1", "wrong"),
         ("r3", None),
     ]
+
+
+def test_who_starts_late_finds_exactly_the_open_alerts(place: Place) -> None:
+    """The example, on a topic where one is open, one has ended, one fires again, and a zombie repeated an old record."""
+    zombies = alert("c", 2)
+    place.publish(alert("a", 1), alert("b", 1), alert("b", 2), partition=0)
+    place.publish(alert("c", 1), zombies, alert("c", 3), alert("d", 1), alert("d", 2), zombies, partition=1)
+    command = [sys.executable, str(ROOT / "examples" / "open_alerts.py"), place.bootstrap, place.topics.alerts.name]
+    printed = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    found = {found["fingerprint"]: found for found in map(json.loads, printed.splitlines())}
+    assert {name: one["alert_id"] for name, one in found.items()} == {
+        "a": alert("a", 1).alert_id,
+        "c": alert("c", 3).alert_id,
+    }
+    assert found["a"] == json.loads(json.dumps(dataclasses.asdict(alert("a", 1))))
 
 
 def test_a_test_of_a_receiver_judges_its_answer(place: Place, ops: Receiving) -> None:
