@@ -219,7 +219,7 @@ def test_a_subscriber_of_votes_gets_each_new_negative_one(place: Place, ops: Rec
 
 
 def test_who_starts_late_finds_exactly_the_open_alerts(place: Place) -> None:
-    """The example, on a topic where one is open, one has ended, one fires again, and a zombie repeated an old record."""
+    """The example, on a topic where one is open, two have ended, one fires again, and a zombie repeats a record."""
     zombies = alert("c", 2)
     place.publish(alert("a", 1), alert("b", 1), alert("b", 2), partition=0)
     place.publish(alert("c", 1), zombies, alert("c", 3), alert("d", 1), alert("d", 2), zombies, partition=1)

@@ -95,7 +95,7 @@ def test_missing_marks_are_noticed_and_so_is_their_return(place: Place) -> None:
 
 
 def test_a_watch_that_stands_still_is_noticed_while_marks_go_on(place: Place) -> None:
-    evaluation = place.evaluation(1.0)
+    evaluation = place.evaluation(3.0)
     place.mark(0, 1)
 
     def stale() -> Notice | None:
@@ -103,6 +103,7 @@ def test_a_watch_that_stands_still_is_noticed_while_marks_go_on(place: Place) ->
         return evaluation.check(now())
 
     began = wait_until(stale, 30, "the oldest record that watch has before it is older than the limit")
+    assert began is not None
     assert (began.status, began.details) == ("firing", {"cause": "watch"})
     place.mark(0, 1)
     place.watched()
