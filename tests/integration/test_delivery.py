@@ -166,7 +166,12 @@ def test_through_an_outage_and_a_kill_each_transition_arrives_in_order(
         wait_until(lambda: other.ids[1:] == ids(*transitions[:6]), SECONDS, "the other receiver gets them")
         wait_until(lambda: ops.tries >= 3, SECONDS, "the failing one is tried again")
         held, released = threading.Event(), threading.Event()
-        ops.answer = lambda _: 200 if held.set() or released.wait(SECONDS) else 500
+
+        def hold(_: object) -> int:
+            held.set()
+            return 200 if released.wait(SECONDS) else 500
+
+        ops.answer = hold
         assert held.wait(SECONDS), "a request is under way"
         killed.kill()
         killed.wait()
