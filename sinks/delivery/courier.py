@@ -69,6 +69,7 @@ class Courier:
         finally:
             self._reader.close()
             self._poster.close()
+            self._metrics.set("delivery_failing_seconds", 0, receiver=self.receiver.name)  # a reload may leave it out
 
     def _work(self, stop: threading.Event) -> None:
         """Deal with what the queue holds until it is empty or has to wait."""
@@ -129,7 +130,7 @@ class Courier:
 
     def _show(self) -> None:
         name, since = self.receiver.name, self._queue.failing_since
-        self._metrics.set("delivery_failing_seconds", time.monotonic() - since if since else 0, receiver=name)
+        self._metrics.set("delivery_failing_seconds", 0 if since is None else time.monotonic() - since, receiver=name)
         self._metrics.set("delivery_behind", self._reader.behind(), receiver=name)
 
 

@@ -39,13 +39,13 @@ class Options:
 def consumer_config(options: Options, group: str) -> dict[str, str | int | bool]:
     """The consumer's settings: what safety needs cannot be overridden."""
     return {
-        "partition.assignment.strategy": "cooperative-sticky",
         "session.timeout.ms": 10_000,
         "queued.max.messages.kbytes": 8_192,
         "fetch.message.max.bytes": 4 << 20,
         **options.kafka,
         "bootstrap.servers": options.bootstrap_servers,
         "group.id": group,
+        "partition.assignment.strategy": "cooperative-sticky",
         "max.poll.interval.ms": 10 * 60_000,  # a request may take as long as its time limits together
         "auto.offset.reset": "earliest",
         "isolation.level": "read_committed",

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -152,3 +153,12 @@ def test_the_login_is_sent_and_nothing_secret_is_shown() -> None:
     assert "tok-123" not in repr(to) + repr(made)
     assert "/in" not in repr(to) + repr(made)
     assert "kkk" not in repr(to)
+
+
+def test_the_examples_of_the_page_are_what_is_sent() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "delivery.md").read_text("utf-8")
+    shown = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", page, re.DOTALL)]
+    records = (examples("alert")["firing"].record, examples("resolved_feedback")["voted"].record)
+    for record, wanted in zip(records, shown, strict=True):
+        assert isinstance(record, Alert | ResolvedFeedback)
+        assert json.loads(request(receiver(), record, NOON).body) == wanted
