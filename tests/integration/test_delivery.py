@@ -237,6 +237,26 @@ def test_what_a_receiver_refuses_is_parked_and_can_be_replayed(place: Place, ops
     assert [one.handled for one in place.letters()] == [None, "replayed"]
 
 
+def test_a_second_process_takes_its_share_and_gives_it_back_without_a_loss(place: Place, ops: Receiving) -> None:
+    place.webhook("ops", ops.url)
+
+    def step(number: int) -> None:
+        place.publish(alert("a", number), partition=0)
+        place.publish(alert("b", number), partition=1)
+        message = f"both transitions {number} arrive"
+        wait_until(lambda: {alert(name, number).alert_id for name in "ab"} <= set(ops.ids), SECONDS, message)
+
+    with place.delivering():
+        step(1)
+        with place.delivering():
+            step(2)
+            step(3)
+        step(4)
+    for name in "ab":
+        mine = [one for one in ops.ids if one.startswith(f"{name}:")]
+        assert mine == ids(*(alert(name, number) for number in range(1, 5))), "in order, and nothing was under way"
+
+
 def vote(request: str, event: str, polarity: int, **changed: object) -> ResolvedFeedback:
     fields = {"updated_at": NOON + 500, "stamps": (Stamp(NOON, event, ("vote",)),), **changed}
     return ResolvedFeedback(1, False, NOON, "acme", request, Vote(polarity), **fields)  # type: ignore[arg-type]  # each test names its own

@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import pytest
+from click import ClickException
 
 from sinks.delivery.receivers import ReceiversError
 from thumbstream.commands.deliver import _Process as Process
 from thumbstream.commands.deliver import load
+from thumbstream.commands.up import run as up
 from thumbstream.settings import Settings
 
 SECRET = "whsec_" + "a2tr" * 8
@@ -42,6 +44,14 @@ def test_files_that_do_not_fit_are_named(settings: Settings, file: str, text: st
     (settings.receivers_file.parent / file).write_text(text)
     with pytest.raises(ReceiversError, match=sentence.replace(".", r"\.")):
         load(settings)
+
+
+def test_up_refuses_a_wrong_receivers_file_before_it_starts_anything(settings: Settings, tmp_path: Path) -> None:
+    assert settings.receivers_file is not None
+    settings.receivers_file.write_text("[[receiver]]")
+    with pytest.raises(ClickException, match=r"receivers\.toml: receiver 1: name must be"):
+        up(settings, tmp_path / "data", 1, None, auto=True)
+    assert not (tmp_path / "data").exists()
 
 
 def test_no_file_is_an_error_for_who_wants_to_deliver(tmp_path: Path) -> None:
