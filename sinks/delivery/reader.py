@@ -105,16 +105,17 @@ class Reader:
             self.commit()
 
     def commit(self) -> None:
-        """Commit what is done. A commit that is refused is no harm: the next owner tells it again, by the same id."""
+        """Commit what is done. What is refused is tried again with the next commit, until the partition is lost."""
         self._commit_at = time.monotonic() + _COMMIT_SECONDS
         if not self._done:
             return
         offsets = [TopicPartition(topic, partition, offset) for (topic, partition), offset in self._done.items()]
-        self._done.clear()
         try:
             self._consumer.commit(offsets=offsets, asynchronous=False)
         except KafkaException as error:
             _log.warning("commit refused", error=str(error))
+        else:
+            self._done.clear()
 
     def behind(self) -> int:
         """Records that are published and not yet read, as far as the client knows."""
