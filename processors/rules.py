@@ -27,6 +27,8 @@ class Evidence(TypedDict):
 
 def firing_window(monitor: Monitor, windows: Windows, group: Group) -> int | None:
     """The first window, in minutes, that meets the rule; None when none does."""
+    if windows.sum(group, max(monitor.windows)).total < monitor.min_votes:
+        return None  # no shorter window can hold more
     fires = _simple_above if monitor.kind == "simple" else _fires
     return next((window for window in monitor.windows if fires(monitor, windows, group, window)), None)
 

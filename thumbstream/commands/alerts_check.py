@@ -29,7 +29,7 @@ def run(file: Path) -> int:
 def _sentence(monitor: Monitor) -> str:
     groups = f"by {rollup_name(monitor.rollup)}" if monitor.rollup else "whole tenant"
     windows = ", ".join(map(duration, monitor.windows))
-    parts = [f"{monitor.name}: {monitor.kind}, {groups}, above {monitor.threshold:.0%}, {_rule(monitor)}"]
+    parts = [f"{monitor.name}: {monitor.kind}, {groups}, above {monitor.threshold * 100:g}%, {_rule(monitor)}"]
     parts += [f"in {windows} of {monitor.min_votes} votes or more", monitor.severity]
     parts += [f"only {name} {' or '.join(values)}" for name, values in monitor.where]
     parts += [f"to {', '.join(monitor.receivers)}"] if monitor.receivers else []
