@@ -7,12 +7,20 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 _NAT64 = IPv6Network("64:ff9b::/96")
 
 
-def is_public(text: str) -> bool:
-    """True for an address of the public internet. An IPv6 address that stands for an IPv4 one is judged by that."""
+def is_address(text: str) -> bool:
+    """True for an address, False for a name."""
     try:
-        address = ip_address(text)
+        ip_address(text)
     except ValueError:
         return False
+    return True
+
+
+def is_public(text: str) -> bool:
+    """True for an address of the public internet. An IPv6 address that stands for an IPv4 one is judged by that."""
+    if not is_address(text):
+        return False
+    address = ip_address(text)
     inner = _inner(address) if isinstance(address, IPv6Address) else None
     judged = address if inner is None else inner
     return judged.is_global and not judged.is_multicast

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
+from sinks.delivery.addresses import is_address, is_public
+
 KINDS = ("webhook", "slack", "alertmanager")
 ALERT, NEGATIVE_VOTE, STALE = "alert", "negative_vote", "evaluation_stale"
 EVENTS = (ALERT, NEGATIVE_VOTE, STALE)
@@ -195,6 +197,8 @@ class _Section:
             raise ReceiversError(f"{self._who}: url must hold no login and no fragment; see authorization")
         if parts.scheme == "http" and not private:
             raise ReceiversError(f"{self._who}: url must be https; http needs allow_private = true")
+        if not private and _is_private(parts.hostname or ""):
+            raise ReceiversError(f"{self._who}: url leads to an address that is not public; see allow_private")
         return url
 
     def _keys(self) -> tuple[bytes, ...]:
@@ -255,6 +259,11 @@ def _duration(who: str, name: str, given: object, least: float, most: float) -> 
     if found is None or not least <= seconds <= most:
         raise ReceiversError(f"{who}: {name} must be a time from {least:g} s to {most:g} s, as 30s, 5m, 12h or 1d")
     return float(seconds)
+
+
+def _is_private(host: str) -> bool:
+    """What can be seen without asking anybody; names are judged when they are connected to."""
+    return host == "localhost" or (is_address(host) and not is_public(host))
 
 
 def _twice(names: list[str]) -> str | None:

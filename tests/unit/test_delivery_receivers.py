@@ -59,6 +59,12 @@ def test_secrets_come_from_the_environment_or_a_file_and_several_keys_may_be_in_
         (WEBHOOK.replace("https://example.com/in", "https://[::1"), "receiver ops: url must be given"),
         (WEBHOOK.replace("https://", "https://me:pw@"), "receiver ops: url must hold no login"),
         (WEBHOOK.replace("https", "http"), "receiver ops: url must be https"),
+        (WEBHOOK.replace("example.com", "127.0.0.1"), "receiver ops: url leads to an address that is not public"),
+        (
+            WEBHOOK.replace("example.com", "[::ffff:10.0.0.1]"),
+            "receiver ops: url leads to an address that is not public",
+        ),
+        (WEBHOOK.replace("example.com", "localhost:9093"), "receiver ops: url leads to an address that is not public"),
         (WEBHOOK.replace("example", "exämple"), "receiver ops: url must be printable ASCII"),
         (WEBHOOK.replace(f'secret = "{SECRET}"', ""), "receiver ops: a webhook needs a secret"),
         (WEBHOOK.replace("whsec_", "whsec_!"), "receiver ops: secret must be whsec_"),
