@@ -1,6 +1,7 @@
 """Replaying what was parked: to its receiver, under its id, and to an Alertmanager only what is so now."""
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 
 import pytest
@@ -36,19 +37,20 @@ def parked(receiver: Receiver, record: Alert = FIRING) -> DeadLetter:
     return letter(receiver, Parcel(source(record, 7), record, 8), answer)
 
 
-def again(receiver: Receiver, *alerts: Alert) -> Redelivery:
-    return Redelivery(Receivers((receiver,)), CODEC, newest_alerts(alerts))
+def again(receiver: Receiver, *alerts: Alert) -> AbstractContextManager[Redelivery]:
+    return redelivery(Receivers((receiver,)), CODEC, newest_alerts(alerts))
 
 
 def test_a_webhook_gets_what_was_parked_under_the_same_id(server: Receiving) -> None:
-    with redelivery(Receivers((to(server),)), CODEC, newest_alerts([FIRING, RESOLVED])) as made:
+    with again(to(server), FIRING, RESOLVED) as made:
         made.tell(parked(to(server)))
     assert server.ids == [FIRING.alert_id]
 
 
 def test_an_alertmanager_gets_what_is_so_now(server: Receiving) -> None:
     manager = to(server, "alertmanager")
-    again(manager, RESOLVED, FIRING).tell(parked(manager))
+    with again(manager, RESOLVED, FIRING) as made:
+        made.tell(parked(manager))
     ((posted,),) = server.bodies
     assert posted["endsAt"] == time_text(RESOLVED.ended_at or 0)
     assert posted["annotations"]["alert_id"] == RESOLVED.alert_id
@@ -66,8 +68,8 @@ def test_what_cannot_be_told_says_why_and_stays_open(server: Receiving) -> None:
         (replace(good, original=b"x"), "undecodable"),
         (replace(good, original=CODEC.encode(good)), "a DeadLetter is told to nobody"),
     ):
-        with pytest.raises(UnreplayableError, match=sentence):
-            again(receiver).tell(wrong)
+        with again(receiver) as made, pytest.raises(UnreplayableError, match=sentence):
+            made.tell(wrong)
 
 
 def test_a_letter_says_who_what_where_and_why_and_no_secret(server: Receiving) -> None:
