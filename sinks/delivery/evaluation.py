@@ -48,7 +48,7 @@ class Evaluation:
         ends = {number: self._span(number) for number in range(self._topic.partitions)}
         if not any(end for _, end in ends.values()):
             return None  # nothing was ever counted: there is nothing to evaluate yet
-        stream_time = self._marks(now, ends[0][1]).stream_time()
+        stream_time = self._stream_time(now, ends[0][1])
         why = cause(stream_time, self._waiting(ends), now, self._limit)
         for each in CAUSES:
             self._metrics.set("evaluation_stale", each == why, cause=each)
@@ -64,17 +64,22 @@ class Evaluation:
         low, end = self._consumer.get_watermark_offsets(place, timeout=_BROKER_SECONDS)
         return low, end
 
-    def _marks(self, now: int, end: int) -> Marks:
-        """Recent marks, which lie on every partition alike; only as many as it takes to see that all is well."""
+    def _stream_time(self, now: int, end: int) -> int | None:
+        """What marks say: those of the last seconds, or, when these do not tell, of the whole limit."""
+        recent = self._marks(now, min(_LOOK_BACK, self._limit), end).stream_time()
+        return self._marks(now, self._limit, end).stream_time() if recent is None else recent
+
+    def _marks(self, now: int, back: int, end: int) -> Marks:
+        """Marks since `now - back`, which lie on every partition alike; only as many as it takes to know enough."""
         marks = Marks()
-        asked = TopicPartition(self._topic.name, 0, now - _LOOK_BACK)
+        asked = TopicPartition(self._topic.name, 0, now - back)
         (found,) = self._consumer.offsets_for_times([asked], timeout=_BROKER_SECONDS)
         if found.offset < 0:
             return marks
         for message in self._read(0, found.offset, end):
             self._note(marks, message)
             stream_time = marks.stream_time()
-            if stream_time is not None and now - stream_time <= min(self._limit, _LOOK_BACK):
+            if stream_time is not None and now - stream_time <= back:
                 break
         return marks
 
