@@ -1,15 +1,12 @@
 """`thumbstream alerts list` and `show`: what is open, what was, and what people said in the window that fired."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
 
 from schemas.events import Alert, Record, ResolvedFeedback, Vote
 from schemas.topics import version_of
@@ -18,9 +15,9 @@ from sinks.rows import Position, rows_of
 from tests.fixtures.clickhouse import ClickHouse
 from tests.fixtures.sink import database
 from tests.simulators.delivery import NOON, alert
+from thumbstream.cli import main
 
 pytestmark = pytest.mark.integration
-ROOT = Path(__file__).resolve().parents[2]
 MINUTE = 60_000
 FIRED = NOON + 60 * MINUTE
 GROUP = {"model": "atlas-2", "language": "d'e"}
@@ -35,9 +32,8 @@ def environment(clickhouse: ClickHouse, unique: Callable[[str], str]) -> Iterato
         for table, row in rows_of(record, Position(0, offset, NOON)):
             writer.insert(table, [row])
     user, password = clickhouse.admin  # the analyst's rights are those of the real database only
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("THUMBSTREAM_")}
     yield {
-        **kept, "THUMBSTREAM_CLICKHOUSE_URL": clickhouse.url, "THUMBSTREAM_CLICKHOUSE_VIEWS": views,
+        "THUMBSTREAM_CLICKHOUSE_URL": clickhouse.url, "THUMBSTREAM_CLICKHOUSE_VIEWS": views,
         "THUMBSTREAM_CLICKHOUSE_ANALYST_USER": user, "THUMBSTREAM_CLICKHOUSE_ANALYST_PASSWORD": password,
         "COLUMNS": "200",
     }  # fmt: skip
@@ -85,14 +81,13 @@ def _vote(
     )  # fmt: skip
 
 
-def run(environment: dict[str, str], *words: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "thumbstream", "alerts", *words]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
+def run(environment: dict[str, str], *words: str) -> Result:
+    return CliRunner(env=environment).invoke(main, ("alerts", *words))
 
 
 def test_list_shows_what_is_open_and_all_shows_what_was(environment: dict[str, str]) -> None:
     shown = run(environment, "list")
-    assert shown.returncode == 0, shown.stderr
+    assert shown.exit_code == 0, shown.output
     assert "model=atlas-2, language=d'e" in shown.stdout
     assert shown.stdout.endswith("1 open alerts\n")
     lines = [json.loads(line) for line in run(environment, "list", "--all", "--json").stdout.splitlines()]
@@ -108,7 +103,7 @@ def test_show_tells_the_evidence_the_reasons_and_only_votes_of_the_group_and_win
     environment: dict[str, str],
 ) -> None:
     shown = run(environment, "show", f"a:{FIRED}:resolved:2", "--json")
-    assert shown.returncode == 0, shown.stderr
+    assert shown.exit_code == 0, shown.output
     whole = json.loads(shown.stdout)
     assert (whole["status"], whole["negative"]) == ("resolved", 0)
     assert whole["evidence"] == {
@@ -128,4 +123,4 @@ def test_show_reads_like_a_page_and_lets_no_vote_act_on_the_terminal(environment
     newest = run(environment, "show", "a").stdout
     assert "since     2026-01-01T23:00:00Z\n" in newest
     missing = run(environment, "show", "nothing")
-    assert (missing.returncode, "no alert nothing" in missing.stderr) == (1, True)
+    assert (missing.exit_code, "no alert nothing" in missing.stderr) == (1, True)

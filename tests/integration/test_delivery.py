@@ -34,6 +34,7 @@ pytestmark = pytest.mark.integration
 ROOT = Path(__file__).resolve().parents[2]
 SECRET = "whsec_" + "a2tr" * 8
 SECONDS = 60.0
+QUICK = {"session.timeout.ms": "6000", "heartbeat.interval.ms": "300"}  # who is gone is noticed sooner
 _CODEC = Codec()
 
 
@@ -64,7 +65,8 @@ class Place:
     @property
     def settings(self) -> Settings:
         file = self.directory / "receivers.toml"
-        return Settings(self.bootstrap, self.topics.prefix, 2, 2, group=self.topics.prefix, receivers_file=file)
+        prefix = self.topics.prefix
+        return Settings(self.bootstrap, prefix, 2, 2, group=prefix, receivers_file=file, kafka=QUICK)
 
     def webhook(self, name: str, url: str, **options: object) -> None:
         """Add a receiver to the file."""
@@ -187,7 +189,8 @@ def test_through_an_outage_and_a_kill_each_transition_arrives_in_order(
     place.webhook("other", other.url)
     place.publish(alert("old", 1), alert("old", 2), alert("open", 1))
     transitions = [alert(name, number) for number in range(1, 6) for name in ("a", "b")]
-    (place.directory / "thumbstream.toml").write_text('kafka = {"session.timeout.ms" = 6000}')
+    lines = "".join(f'"{name}" = {value}\n' for name, value in QUICK.items())
+    (place.directory / "thumbstream.toml").write_text(f"[kafka]\n{lines}")
     with place.process() as killed:
         wait_until(lambda: ops.ids == other.ids == ids(alert("open", 1)), SECONDS, "what is open is told")
         ops.answer = lambda _: 503
