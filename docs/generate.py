@@ -214,8 +214,8 @@ Written by `docs/generate.py` from the commands themselves. Every verb answers `
 | 0 | done |
 | 1 | refused, not reachable, or something did not turn out as it must; a sentence says what |
 | 2 | wrong use: unknown option, missing argument, no ready file; `audit`: the books could not be judged |
-| 70 | `gateway`, `worker`, `sink`: crashed on purpose, to be started again |
-| 78 | `gateway`, `worker`, `sink`: a person must look before it is started again |
+| 70 | `gateway`, `worker`, `sink`, `deliver`: crashed on purpose, to be started again |
+| 78 | `gateway`, `worker`, `sink`, `deliver`: a person must look before it is started again |
 
 Results go to standard output, complaints and progress to standard error.
 """

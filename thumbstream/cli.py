@@ -10,6 +10,7 @@ import click
 
 from thumbstream.cli_alerts import alerts
 from thumbstream.cli_dead_letters import dead_letters
+from thumbstream.cli_deliver import deliver
 from thumbstream.options import DIRECTORY, FILE, KEY, READY, URL, YES, load_settings
 from thumbstream.settings import Settings
 
@@ -210,6 +211,7 @@ def keys_rotate_tokens(keep: int | None, if_missing: bool, file: Path | None) ->
 
 main.add_command(alerts)
 main.add_command(dead_letters)
+main.add_command(deliver)
 
 
 @main.command()

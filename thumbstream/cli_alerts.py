@@ -68,3 +68,39 @@ def backtest(
     from thumbstream.commands.alerts_backtest import Asked, run
 
     sys.exit(run(load_settings(), Asked(**asked), files, incident, seed, drawn, ready_file, as_json=as_json))
+
+
+@alerts.command("list")
+@click.option("--all", "closed", is_flag=True, help="Every episode that ever was, not only open alerts.")
+@click.option("--tenant", help="Only this tenant's.")
+@click.option("--monitor", help="Only this monitor's.")
+@click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 100_000), help="At most so many.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, with the fields of alert_history.")
+@READY
+def list_(
+    closed: bool, tenant: str | None, monitor: str | None, limit: int, as_json: bool, ready_file: Path | None
+) -> None:
+    """List open alerts, the newest first, as ClickHouse has them.
+
+    Example: thumbstream alerts list --tenant acme
+    """
+    from thumbstream.commands.alerts import show_list
+
+    show_list(load_settings(), ready_file, tenant, monitor, limit, closed=closed, as_json=as_json)
+
+
+@alerts.command()
+@click.argument("alert", metavar="FINGERPRINT|ALERT_ID")
+@click.option("--examples", default=5, show_default=True, type=click.IntRange(0, 1000), help="So many negative votes.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@READY
+def show(alert: str, examples: int, as_json: bool, ready_file: Path | None) -> None:
+    """Print an alert: evidence, transitions, frequent reasons, and examples of the negative votes that it saw.
+
+    A fingerprint means its newest episode. What is printed holds what people wrote.
+
+    Example: thumbstream alerts show 5503c64c557b59f2
+    """
+    from thumbstream.commands import alerts as command
+
+    command.show(load_settings(), ready_file, alert, examples, as_json=as_json)

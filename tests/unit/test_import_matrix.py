@@ -15,6 +15,10 @@ SHELLS = {
 }  # fmt: skip
 PURE_ELSEWHERE = {
     "schemas.events", "schemas.topics", "schemas.constraints", "schemas.feedback_ids",
+    *(f"sinks.delivery.{name}" for name in (
+        "receivers", "subscription", "messages", "wording", "slack", "alertmanager", "requests", "replies", "signing",
+        "addresses", "queue", "intake", "votes", "parking", "staleness",
+    )),
     "producers.validation", "producers.grants", "producers.limits", "producers.addresses", "producers.cors",
     "sinks.rows", "sinks.batch", "sinks.continuity",
     "thumbstream.console.request_columns", "thumbstream.console.filter_tree", "thumbstream.console.filter_sql",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,9 @@ def login(settings: Settings, ready_file: Path | None) -> tuple[str, str, str, s
     return str(ready["clickhouse_url"]), found["user"], found["password"], found["database"]
 
 
-def ask(query: str, url: str, user: str, password: str, database: str) -> tuple[list[str], list[tuple[Any, ...]]]:
+def ask(
+    query: str, url: str, user: str, password: str, database: str, parameters: Mapping[str, Any] | None = None
+) -> tuple[list[str], list[tuple[Any, ...]]]:
     """(column names, rows). ClickException with ClickHouse's own words when it refuses."""
     try:
         with closing(
@@ -45,7 +48,7 @@ def ask(query: str, url: str, user: str, password: str, database: str) -> tuple[
                 dsn=url, username=user, password=password, database=database, autogenerate_session_id=False
             )
         ) as client:
-            result = client.query(query)
+            result = client.query(query, parameters=dict(parameters or {}))
             return list(result.column_names), [tuple(row) for row in result.result_rows]
     except ClickHouseError as error:
         raise click.ClickException(str(error)) from error
