@@ -76,6 +76,8 @@ def test_incidents_of_twelve_hours_in_real_votes(real: list[Tally]) -> None:
         part = detections([one.name for one in monitors], alerts, incident, begins[begin:end])
         print(late, {name: f"{one.share:.0%}" for name, one in part.items()})
     assert found["standard"].share > 0.4
+    quiet = [replace(TENANT, name=name, z=z) for name, z in PRESETS.items()]
+    assert fired(backtest(quiet, real)) == {}
 
 
 def false_alerts(crowd: Crowd, groups: int, days: int, per_day: float, *, known: bool) -> dict[str, float]:
