@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["tests.fixtures.clickhouse", "tests.fixtures.kafka"]
+pytest_plugins = ["tests.fixtures.browser", "tests.fixtures.clickhouse", "tests.fixtures.kafka"]
 
 _VOTES = Path(__file__).resolve().parents[2] / "shared" / "data" / "cofacts-votes.csv.gz"
 _FASTEST_FIRST = ("unit", "property", "contract", "integration", "system", "browser")

@@ -43,7 +43,7 @@ def in_tree(pattern: str) -> set[str]:
     return {str(path.relative_to(ROOT)) for path in found if "__pycache__" not in path.parts}
 
 
-@pytest.mark.parametrize("pattern", ["*.py", "*.avsc", "*.sql", "py.typed", "ids.json"])
+@pytest.mark.parametrize("pattern", ["*.py", "*.avsc", "*.sql", "*.js", "py.typed", "ids.json"])
 def test_it_has_every_module_schema_migration_and_marker(names: set[str], pattern: str) -> None:
     assert in_tree(pattern)
     assert in_tree(pattern) <= names

@@ -30,8 +30,9 @@ def test_a_page_votes_on_the_answer_of_its_token_as_the_person_of_its_token(site
     ]  # fmt: skip
 
 
-def test_a_token_says_when_it_expires_and_then_does(site: Site) -> None:
-    reply = site.ask(expires_in=60)
+@pytest.mark.parametrize("seconds", [60, 60.0])
+def test_a_token_says_when_it_expires_and_then_does(site: Site, seconds: float) -> None:
+    reply = site.ask(expires_in=seconds)
     assert reply.json()["expires_at"] == "2026-01-01T12:01:00Z"
     token = reply.json()["token"]
     site.now = NOON + 59.9

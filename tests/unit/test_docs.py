@@ -14,6 +14,7 @@ from processors.deduplicate import MAX_CLAMPED, MAX_REGISTERS, MAX_ROW_CHARACTER
 from processors.tripwire import LIMIT, WINDOW
 from producers.dialects.exchange import PROBLEMS
 from schemas.constraints import REASONS
+from sinks.delivery.parking import GAVE_UP, PRIVATE, REFUSED, STAGE
 from sinks.lane import UNSTORABLE
 from thumbstream.settings import PREFIX, Settings
 from thumbstream.telemetry import EXIT_CRASH, EXIT_STOP
@@ -80,7 +81,8 @@ def test_the_table_of_dead_letters_has_every_word_of_resolve_and_of_the_sink() -
     # The sink skips in silence what resolve reports, but for events that only a full row has no room for. Of the other
     # topics' records only reading can fail.
     assert skipped == {word for word, _ in by_resolve} - {"too_large"}
-    assert set(refusals("letters")) == by_resolve | {("undecodable", "sink"), (UNSTORABLE, "sink")}
+    by_deliver = {(word, STAGE) for word in (REFUSED, PRIVATE, GAVE_UP)}
+    assert set(refusals("letters")) == by_resolve | by_deliver | {("undecodable", "sink"), (UNSTORABLE, "sink")}
 
 
 def test_the_limits_of_a_row_are_the_codes() -> None:
@@ -102,7 +104,7 @@ def test_the_numbers_of_the_tripwire_and_of_exits_are_the_codes() -> None:
 def test_every_setting_that_is_named_anywhere_exists() -> None:
     settings = {PREFIX + item.name.upper() for item in fields(Settings)}
     known = {*settings, "THUMBSTREAM_CONFIG", "THUMBSTREAM_API_KEY"}
-    sources = [*PAGES, *(ROOT / "thumbstream").rglob("*.py"), *(ROOT / "examples").iterdir()]
+    sources = [*PAGES, *(ROOT / "thumbstream").rglob("*.py"), *filter(Path.is_file, (ROOT / "examples").rglob("*"))]
     named = {name for path in sources for name in re.findall(r"THUMBSTREAM_[A-Z_]*[A-Z]", path.read_text("utf-8"))}
     assert settings - {"THUMBSTREAM_KAFKA", "THUMBSTREAM_CLICKHOUSE", "THUMBSTREAM_TENANT"} <= named
     assert named <= known

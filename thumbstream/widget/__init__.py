@@ -1,0 +1,1 @@
+"""What the gateway serves to browsers: the web component `<feedback-buttons>`."""
