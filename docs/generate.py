@@ -15,15 +15,22 @@ from pathlib import Path
 import click
 
 from processors.minutes import rollup_name
+from processors.monitor_fields import FIELDS
 from processors.monitors import BUILT_IN, PRESETS, fewest_negatives
 from producers.kafka import message
 from schemas.codec import Codec
+from schemas.constraints import MAX_ID_BYTES
 from schemas.events import FeedbackEvent
 from schemas.topics import Topic, Topics, partition_of
 from thumbstream import telemetry
 from thumbstream.cli import main as command_line
+from thumbstream.console import filter_tree, request_query
+from thumbstream.console.clickhouse_reader import ReadLimits
+from thumbstream.console.query_slots import Limits
+from thumbstream.console.request_columns import OPERATORS, SORTS, TABLES, Column
 from thumbstream.settings import PREFIX, Settings
 
+READ_LIMITS, SLOTS = ReadLimits(), Limits()
 ROOT = Path(__file__).resolve().parents[1]
 VOTES = (10, 15, 20, 30, 50, 100, 200, 500, 1_000, 5_000)
 _BLOCK = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -91,6 +98,11 @@ def monitors() -> str:
     return _table(("Monitor", "Group", "Threshold", "Preset", "Severity"), rows)
 
 
+def monitor_fields() -> str:
+    """Every field of a monitor in monitors.toml."""
+    return _table(("Field", "Meaning"), ((f"`{name}`", field.sentence) for name, field in FIELDS.items()))
+
+
 def fewest() -> str:
     """The smallest number of negatives that fires, by preset and number of votes."""
     rule = BUILT_IN[0]
@@ -114,9 +126,60 @@ def golden() -> str:
     return _table(("Part", "Content"), rows)
 
 
+def query_columns() -> str:
+    """What filters can name, by table and kind."""
+    return _table(("Table", *OPERATORS), ((f"`{table}`", *_by_kind(TABLES[table])) for table in TABLES))
+
+
+def _by_kind(columns: Mapping[str, Column] | Column) -> Iterator[str]:
+    named = {"": columns} if isinstance(columns, Column) else columns
+    for kind in OPERATORS:
+        yield ", ".join(_shown(name, column) for name, column in named.items() if column.kind == kind)
+
+
+def _shown(name: str, column: Column) -> str:
+    return ".".join(filter(None, [f"`{name}`" if name else "", "*any key*" if column.keyed else ""]))
+
+
+def query_operators() -> str:
+    """What each kind of column can be compared with."""
+    return _table(("Kind", "Operators"), ((kind, _code(words)) for kind, words in OPERATORS.items()))
+
+
+def query_limits() -> str:
+    """What one query may ask."""
+    ids = request_query
+    return _table(
+        ("What", "At most"),
+        (
+            ("levels of a filter", filter_tree.MAX_DEPTH),
+            ("comparisons in a filter", filter_tree.MAX_CONDITIONS),
+            ("characters of a value", filter_tree.MAX_TEXT),
+            ("characters of a property's or score's name", filter_tree.MAX_KEY),
+            ("`limit`", f"{ids.MAX_LIMIT:,} (0 gives no row; the default is {ids.DEFAULT_LIMIT})"),
+            ("`offset`", f"{ids.MAX_OFFSET:,}"),
+            ("`requestIds`", f"{ids.MAX_IDS:,} of {MAX_ID_BYTES} bytes"),
+            ("seconds of one query", READ_LIMITS.seconds),
+            ("memory of one query", f"{READ_LIMITS.memory_bytes // 10**6:,} MB"),
+            ("bytes of one answer from the store", f"{READ_LIMITS.result_bytes // 10**6:,} MB"),
+            ("queries at once, of all tenants and of one", f"{SLOTS.running} and {SLOTS.of_one_tenant}"),
+        ),
+    )
+
+
+def query_orders() -> str:
+    """What rows can be sorted by."""
+    return ", ".join([*(_shown(name, column) for name, column in SORTS.items()), '`"random": true`']) + "\n"
+
+
+def _code(words: Iterable[str]) -> str:
+    return ", ".join(f"`{word}`" for word in words)
+
+
 GENERATED: Mapping[str, Callable[[], str]] = {
     "settings": settings, "metrics": metrics, "topics": topics, "monitors": monitors, "fewest": fewest,
-    "golden": golden,
+    "golden": golden, "query-columns": query_columns, "query-operators": query_operators,
+    "query-limits": query_limits, "query-orders": query_orders, "monitor-fields": monitor_fields,
 }  # fmt: skip
 
 
@@ -151,8 +214,8 @@ Written by `docs/generate.py` from the commands themselves. Every verb answers `
 | 0 | done |
 | 1 | refused, not reachable, or something did not turn out as it must; a sentence says what |
 | 2 | wrong use: unknown option, missing argument, no ready file; `audit`: the books could not be judged |
-| 70 | `gateway`, `worker`, `sink`: crashed on purpose, to be started again |
-| 78 | `gateway`, `worker`, `sink`: a person must look before it is started again |
+| 70 | `gateway`, `worker`, `sink`, `deliver`: crashed on purpose, to be started again |
+| 78 | `gateway`, `worker`, `sink`, `deliver`: a person must look before it is started again |
 
 Results go to standard output, complaints and progress to standard error.
 """

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import faust
 
 from processors.agents import declare
-from processors.alerts import Engine
+from processors.alerts import Engine, reach
+from processors.announce import Announcer, Given, Reload
 from processors.credentials import credentials
 from processors.marks import Marks
-from processors.minutes import REAL_TIME, Grain
+from processors.minutes import REAL_TIME, Grain, Rollup
 from processors.monitors import BUILT_IN, Monitor, rollups
 from processors.outputs import Outputs
 from processors.replay import Replay
@@ -31,12 +33,20 @@ from schemas.events import Alert
 from schemas.topics import Topics
 from thumbstream.telemetry import Metrics
 
-_MARGIN_MINUTES = 90  # of the replay's horizon, beyond longest window and hold
+_MONITORS_SECONDS = 1.0
+
+
+def _nothing_new() -> None:
+    """The reload of a worker whose monitors never change."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerOptions:
-    """Everything a worker is told. `group` names the consumer groups; `data_dir` must exist. Times are ms."""
+    """Everything a worker is told. `group` names the consumer groups; `data_dir` must exist. Times are ms.
+
+    `initial` are the monitors of a log that says nothing: the same for every worker, for ever. Their rollups are
+    always counted.
+    """
 
     bootstrap: str
     topics: Topics
@@ -44,6 +54,8 @@ class WorkerOptions:
     data_dir: Path
     epoch: int = 1
     monitors: tuple[Monitor, ...] = BUILT_IN
+    reload: Reload = _nothing_new
+    initial: tuple[Monitor, ...] = BUILT_IN
     grain: Grain = REAL_TIME
     grace: int = GRACE
     mark_seconds: float = 1.0
@@ -52,18 +64,17 @@ class WorkerOptions:
     kafka: Mapping[str, str] = field(default_factory=dict)
     checkpoint: Checkpoint | None = None
 
-    @property
-    def horizon(self) -> int:
-        """How far back of stream time an engine must have seen everything, ms."""
-        longest = max(max(monitor.windows) + monitor.hold for monitor in self.monitors)
-        return (longest + _MARGIN_MINUTES) * self.grain.minute
+    def counted(self, monitors: tuple[Monitor, ...]) -> tuple[Rollup, ...]:
+        """The rollups to count by."""
+        return rollups((*self.initial, *monitors))
 
 
 def resolve_app(options: WorkerOptions, metrics: Metrics) -> faust.App:
     """The app of role `resolve`."""
     app, codec = _app(options, "resolve"), Codec()
     outputs = Outputs(options.bootstrap, options.kafka)
-    counted = rollups(options.monitors)
+    given = Given(options.monitors, options.reload, metrics)
+    counted = options.counted(given.monitors)
     table = LatestTable(
         app,
         outputs=outputs,
@@ -91,6 +102,12 @@ def resolve_app(options: WorkerOptions, metrics: Metrics) -> faust.App:
     declare(app, options.topics.events.name, resolver, "resolve")
     _every(app, options.mark_seconds, marks.publish)
     _heal_tails(app, table, options, options.topics.latest.name)
+
+    def recount() -> None:
+        if given.refresh():
+            resolver.count_by(options.counted(given.monitors))
+
+    _every(app, _MONITORS_SECONDS, recount)
     return app
 
 
@@ -103,18 +120,7 @@ def watch_app(options: WorkerOptions, metrics: Metrics) -> faust.App:
     )
     app.tables.add(table)
 
-    def new_engine(alerts: Mapping[str, Alert], silent: bool) -> Engine:
-        return Engine(options.monitors, minute=options.grain.minute, grace=options.grace, alerts=alerts, silent=silent)
-
-    replay = Replay(
-        options.bootstrap,
-        options.kafka,
-        options.topics.minutes.name,
-        codec,
-        options.horizon,
-        options.grain.minute,
-        lambda: new_engine({}, True),
-    )
+    given = Given(options.monitors, options.reload, metrics)
     watcher = Watcher(
         app,
         table,
@@ -122,13 +128,23 @@ def watch_app(options: WorkerOptions, metrics: Metrics) -> faust.App:
         codec,
         options.topics,
         metrics,
-        new_engine=new_engine,
-        replay=replay,
+        new_engine=partial(_silent_engine, options),
+        replay=Replay(options.bootstrap, options.kafka, options.topics.minutes.name, codec, options.grain.minute),
+        guess=lambda: reach((*options.initial, *given.monitors)),
         checkpoint=options.checkpoint,
     )
+    announcer = Announcer(app, watcher, outputs, given)
+    _on_revoked(app, announcer.reset)
     declare(app, options.topics.minutes.name, watcher, "watch")
+    app.timer(interval=_MONITORS_SECONDS, on_leader=False)(announcer.beat)
     _heal_tails(app, table, options, options.topics.alerts.name)
     return app
+
+
+def _silent_engine(options: WorkerOptions, alerts: Mapping[str, Alert], keep: int) -> Engine:
+    return Engine(
+        options.initial, minute=options.grain.minute, grace=options.grace, alerts=alerts, silent=True, keep=keep
+    )
 
 
 def is_ready(app: Any) -> bool:

@@ -59,7 +59,8 @@ def admit(arrival: Arrival, partition: int, partitions: int, *, known: bool) -> 
 def outgrown(row: ResolvedFeedback) -> Refusal | None:
     """Why an event may not make a row this large: it would no longer fit a message, and the stream would stand still.
 
-    Unlike all other rules this one depends on the order of events: what comes after the row is full is refused.
+    Beside amendments, this is the one rule that depends on the order of events: what comes after the row is full is
+    refused.
     """
     registers = sum(len(stamp.registers) for stamp in row.stamps)
     votes = [vote for vote in (row.vote, row.implicit) if vote is not None]

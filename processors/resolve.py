@@ -71,6 +71,7 @@ class Resolver:
         self.counted_until: dict[int, int] = {}  # partition -> append time of that event, epoch ms
         self._checkpoint = checkpoint or _go_on
         self._tripwire = Tripwire()
+        self._wanted = rollups
         table.verify = self._verify
 
     def reset(self) -> None:
@@ -78,8 +79,15 @@ class Resolver:
         self.next.clear()
         self.counted_until.clear()
 
+    def count_by(self, rollups: tuple[Rollup, ...]) -> None:
+        """Count by other rollups from the next batch on."""
+        self._wanted = rollups
+
     async def batch(self, events: Iterable[Any]) -> None:
         """Fold one batch and make it durable. It is dropped, to be read again, when partitions or rows change."""
+        if self.rollups != self._wanted:  # here no batch is in work that was counted by the old ones
+            self.rollups = self._wanted
+            self.table.count_by(self._wanted)
         began, generation = time.monotonic(), self.app.consumer_generation_id
         steps: list[_Step] = []
         for tp, records in by_partition(events, generation).items():

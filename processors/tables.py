@@ -175,6 +175,11 @@ class LatestTable(VersionedTable):
         super().changed(partition)
         self._drop_days(partition)
 
+    def count_by(self, rollups: tuple[Rollup, ...]) -> None:
+        """Count by other rollups: cells are built again, from all rows of their days."""
+        self._rollups = rollups
+        self._days.clear()
+
     def _drop_days(self, partition: int) -> None:
         for place in [place for place in self._days if place[0] == partition]:
             del self._days[place]

@@ -9,19 +9,21 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import structlog
 from faust.types import TP
 
-from processors.alerts import Engine, cloud_event
+from processors.alerts import Engine, cloud_event, reach
+from processors.monitor_file import hash_number, monitors_in
 from processors.outputs import Keyed, Outputs
 from processors.replay import Replay, heard
 from processors.tables import Rows, Superseded, VersionedTable
 from processors.transport import by_partition
 from schemas.codec import Codec
-from schemas.events import Alert
+from schemas.events import Alert, MonitorSet
 from schemas.topics import Topics
 from thumbstream.telemetry import Metrics
 
@@ -29,7 +31,7 @@ _log = structlog.get_logger(__name__)
 _YIELD_SECONDS = 0.05
 
 Checkpoint = Callable[[str], Awaitable[None]]
-NewEngine = Callable[[Mapping[str, Alert], bool], Engine]  # (published alerts, silent)
+NewEngine = Callable[[Mapping[str, Alert], int], Engine]  # (published alerts, keep) -> a silent engine
 
 
 @dataclass(slots=True)
@@ -52,7 +54,10 @@ class _Step:
 
 
 class Watcher:
-    """One engine per minutes partition. `new_engine` makes an empty one; `replay` fills it after a restart."""
+    """One engine per minutes partition. `new_engine` makes an empty one; `replay` fills it after a restart.
+
+    `guess` says how many minutes back the state probably depends on.
+    """
 
     def __init__(
         self,
@@ -65,11 +70,18 @@ class Watcher:
         *,
         new_engine: NewEngine,
         replay: Replay,
+        guess: Callable[[], int],
         checkpoint: Checkpoint | None = None,
     ) -> None:
         self.app, self.table, self.outputs, self.codec, self.topics = app, table, outputs, codec, topics
         self.metrics, self._new_engine, self._replay, self._checkpoint = metrics, new_engine, replay, checkpoint
+        self._guess = guess
         self._engines: dict[int, _Held] = {}
+
+    def in_force(self, partition: int) -> MonitorSet | None:
+        """What the log, as far as it is read, says about the monitors of a partition; None if nothing, or unknown."""
+        held = self._engines.get(partition)
+        return held.engine.in_force if held is not None else None
 
     async def batch(self, events: Iterable[Any]) -> None:
         """Feed one batch and make its transitions durable. It is dropped when partitions or rows change."""
@@ -93,21 +105,30 @@ class Watcher:
         resumed = time.monotonic()
         for record in records:
             if record.offset >= held.engine.next_offset:
-                made += self._feed(held.engine, record)
+                made += await self._feed(tp.partition, held, record)
             if time.monotonic() - resumed > _YIELD_SECONDS:
                 await asyncio.sleep(0)
                 resumed = time.monotonic()
         encoded = [(alert.fingerprint.encode(), self.codec.encode(alert)) for alert in made]
         return _Step(tp, held, made, encoded)
 
-    def _feed(self, engine: Engine, record: Any) -> list[Alert]:
+    async def _feed(self, partition: int, held: _Held, record: Any) -> list[Alert]:
         said = heard(self.codec, record.value)
-        if said is None:  # minutes have one writer, so this is a stranger's record
+        monitors = monitors_in(said) if isinstance(said, MonitorSet) else ()
+        if said is None or monitors is None:  # minutes have one writer, so this is a stranger's record
             _log.warning("undecodable", topic=self.topics.minutes.name, offset=record.offset)
             self.metrics.count("dead_letters", stage="watch", reason="undecodable")
-            engine.next_offset = record.offset + 1
+            held.engine.next_offset = record.offset + 1
             return []
-        return engine.feed(record.offset, record.timestamp, said)
+        if reach(monitors) > held.engine.kept:
+            await self._reach_back(partition, held, record, reach(monitors))
+        return held.engine.feed(record.offset, record.timestamp, said)
+
+    async def _reach_back(self, partition: int, held: _Held, record: Any, minutes: int) -> None:
+        """New monitors look further back than counts are kept: the log has them."""
+        held.engine = await self._replayed(partition, record, held.engine.alerts, minutes)
+        if self.table.epoch[partition] != held.epoch or self.table.parts.get(partition) is not held.rows:
+            raise Superseded
 
     async def _engine(self, partition: int, first: Any) -> _Held:
         held, rows = self._engines.pop(partition, None), self.table.parts.get(partition)
@@ -122,12 +143,19 @@ class Watcher:
         return _Held(engine, rows, epoch)
 
     async def _restore(self, partition: int, first: Any, rows: Rows) -> Engine:
-        began = time.monotonic()
         alerts = {alert.fingerprint: alert for alert in (self.codec.decode_as(Alert, row) for row in rows.values())}
-        replay = replace(self._replay, new_engine=lambda: self._new_engine(alerts, True))
-        loop = asyncio.get_running_loop()
-        engine = await loop.run_in_executor(None, replay.until, partition, first.offset, first.timestamp)
-        engine.silent = False
+        return await self._replayed(partition, first, alerts, self._guess())
+
+    async def _replayed(self, partition: int, first: Any, alerts: Mapping[str, Alert], minutes: int) -> Engine:
+        """The engine just before the record `first`."""
+        began = time.monotonic()
+
+        def rerun() -> Engine:
+            make = partial(self._new_engine, alerts)
+            return self._replay.until(partition, first.offset, first.timestamp, minutes, make)
+
+        engine = await asyncio.get_running_loop().run_in_executor(None, rerun)
+        engine.speak()
         seconds = round(time.monotonic() - began, 2)
         _log.info("restored", partition=partition, offset=first.offset, firing=engine.firing, seconds=seconds)
         return engine
@@ -153,6 +181,11 @@ class Watcher:
         for alert in step.made:
             _log.info("alert", alert_id=alert.alert_id, monitor=alert.monitor, group=dict(alert.group))
             self.metrics.count("alert_transitions", monitor=alert.monitor, status=alert.status)
+        self._tell_monitors(partition, held.engine)
         self.metrics.set("alerts_firing", held.engine.firing, partition=str(partition))
         if held.engine.time.now is not None:
             self.metrics.set("stream_time_seconds", held.engine.time.now / 1000, partition=str(partition))
+
+    def _tell_monitors(self, partition: int, engine: Engine) -> None:
+        if engine.in_force is not None:
+            self.metrics.set("monitors_in_force", hash_number(engine.in_force), partition=str(partition))

@@ -99,7 +99,8 @@ class Protection:
 class Caller:
     """Who sends one request, as far as is known by now."""
 
-    address: str
+    peer: str
+    forwarded: str
     origin: str | None
     key: Key | None = None
     grant: Grant | None = None
@@ -115,9 +116,9 @@ class Access:
         self._per_address = Limiter(protection.per_address)
 
     def arrive(self, scope: Scope, headers: Mapping[str, str]) -> Caller:
-        """A caller of whom only address and origin are known."""
+        """A caller of whom nothing is known but where the request comes from."""
         peer = (scope.get("client") or ("",))[0]
-        return Caller(address(peer, headers, self._rules.proxies), headers.get("origin"))
+        return Caller(peer, headers.get("x-forwarded-for", ""), headers.get("origin"))
 
     def identify(self, caller: Caller, dialects: Sequence[Dialect], headers: Mapping[str, str], now: float) -> None:
         """Find out who calls from the headers; leaves the key open where a token may follow in the body.
@@ -134,12 +135,12 @@ class Access:
             self._by_token(caller, secrets[0], now)
         else:
             self._judge_page(caller)
-            self._limit(self._per_address.take(caller.address, self._rules.monotonic()))
+            self._limit(self._per_address.take(self._address(caller), self._rules.monotonic()))
 
     def identify_by_body(self, caller: Caller, dialect: Dialect, body: Body, now: float) -> Key:
         """The caller's key, now that the body is there."""
         if caller.key is None:
-            self._per_address.give_back(caller.address, self._rules.monotonic())
+            self._per_address.give_back(self._address(caller), self._rules.monotonic())
             self._by_token(caller, dialect.token(body) if dialect.token else None, now)
         assert caller.key is not None
         if dialect.needs is not None:
@@ -165,12 +166,15 @@ class Access:
         """Unknown callers are limited by address, known ones by key or token; pages must be of an origin it allows."""
         key, now = caller.key, self._rules.monotonic()
         if key is None:
-            self._limit(self._per_address.take(caller.address, now))
+            self._limit(self._per_address.take(self._address(caller), now))
             raise ProblemError(unknown)
         if caller.origin is not None and key.origins and caller.origin not in key.origins:
             self._refuse_page(caller)
         limiter, name = self._bucket(caller)
         self._limit(limiter.take(name, now))
+
+    def _address(self, caller: Caller) -> str:
+        return address(caller.peer, caller.forwarded, self._rules.proxies)
 
     def _judge_page(self, caller: Caller) -> None:
         allowed = self._rules.page_origins

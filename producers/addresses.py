@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 
-def address(peer: str, headers: Mapping[str, str], proxies: int) -> str:
+def address(peer: str, forwarded: str, proxies: int) -> str:
     """The address to count by: IPv4 as it is, of IPv6 the /64, which one household or machine has to itself.
 
-    `peer` is the other end of the connection. With `proxies` in front, each of which appends to `X-Forwarded-For` whom
-    it talks to, the entry that the outermost of them wrote counts; what stands to its left anybody may have sent.
+    `peer` is the other end of the connection, `forwarded` the header `X-Forwarded-For`. With `proxies` in front, each
+    of which appends to it whom it talks to, the entry that the outermost of them wrote counts; what stands to its left
+    anybody may have sent.
     """
     if proxies > 0:
-        entries = [entry.strip() for entry in headers.get("x-forwarded-for", "").split(",")]
+        entries = [entry.strip() for entry in forwarded.split(",")]
         peer = (entries[-proxies] if len(entries) >= proxies else "") or peer
     return _grouped(peer)
 

@@ -152,6 +152,8 @@ def _origins(value: object, allowed: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _seconds(value: object) -> int:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # JSON has one kind of number: 60.0 is 60
     if not isinstance(value, int) or isinstance(value, bool):
         _refuse("expires_in", "wrong_type", "expires_in must be whole seconds")
     if not 1 <= value <= MAX_SECONDS:

@@ -18,6 +18,7 @@ from schemas.events import (
     DeadLetter,
     FeedbackEvent,
     MinuteCount,
+    MonitorSet,
     Progress,
     Record,
     ResolvedFeedback,
@@ -67,6 +68,7 @@ _READERS: dict[type[Any], Callable[[_Fields], Any]] = {
     ResolvedFeedback: _row,
     MinuteCount: _minute,
     Progress: lambda fields: Progress(**fields),
+    MonitorSet: lambda fields: MonitorSet(**fields),
     Alert: lambda fields: Alert(**fields),
     DeadLetter: lambda fields: DeadLetter(**fields),
 }

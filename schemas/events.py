@@ -162,10 +162,22 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class MonitorSet:
+    """The monitors that hold on one minutes partition from this record on, until the next one.
+
+    `content` is their canonical JSON, `hash` its SHA-256 in hex.
+    """
+
+    hash: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
 class Alert:
     """One transition of one alert. `version` equals `evaluated_at`.
 
     `alert_id` is fingerprint:started_at:status:sequence, so a transition computed twice has the same id twice.
+    `definition` names the rule that decided; it is empty in records that are older than this field.
     """
 
     version: int
@@ -190,6 +202,7 @@ class Alert:
     top_user_share: float | None
     reason: str
     sequence: int
+    definition: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +228,7 @@ class DeadLetter:
     handled: str | None = None
 
 
-Record = FeedbackEvent | ResolvedFeedback | MinuteCount | Progress | Alert | DeadLetter
+Record = FeedbackEvent | ResolvedFeedback | MinuteCount | Progress | MonitorSet | Alert | DeadLetter
 
 
 def bare(text: str) -> str:

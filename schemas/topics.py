@@ -12,6 +12,7 @@ LARGEST_EVENT = 2 << 20
 LARGEST_MESSAGE = 4 << 20  # a dead letter holds a whole refused event and more
 EPOCH_SHIFT = 48  # version = epoch * 2**48 + offset
 PROGRESS_KEY = b"|progress|"  # no tenant is empty, so no group has this key
+MONITORS_KEY = b"|monitors|"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from schemas.codec import Codec, DecodeError
 from schemas.constraints import violation
-from schemas.events import Alert, DeadLetter, FeedbackEvent, MinuteCount, Progress, Record, ResolvedFeedback
+from schemas.events import Alert, DeadLetter, FeedbackEvent, MinuteCount, MonitorSet, Progress, Record, ResolvedFeedback
 from schemas.feedback_ids import event_key, event_partition
 from schemas.topics import Topics
 from sinks.batch import Source
@@ -27,7 +27,7 @@ class Records:
         self._expected: dict[str, tuple[type[Record], ...]] = {
             topics.events.name: (FeedbackEvent,),
             topics.latest.name: (ResolvedFeedback,),
-            topics.minutes.name: (MinuteCount, Progress),
+            topics.minutes.name: (MinuteCount, MonitorSet, Progress),
             topics.alerts.name: (Alert,),
             topics.dead_letters.name: (DeadLetter,),
         }

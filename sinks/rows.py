@@ -83,7 +83,7 @@ class Position(NamedTuple):
 
 
 def rows_of(record: Record, at: Position) -> tuple[tuple[Table, Row], ...]:
-    """The rows that `record` becomes; none for a progress mark."""
+    """The rows that `record` becomes; none for a progress mark or a set of monitors."""
     match record:
         case FeedbackEvent():
             return _said(record, at)

@@ -8,7 +8,9 @@ from typing import Any
 
 import click
 
+from thumbstream.cli_alerts import alerts
 from thumbstream.cli_dead_letters import dead_letters
+from thumbstream.cli_deliver import deliver
 from thumbstream.options import DIRECTORY, FILE, KEY, READY, URL, YES, load_settings
 from thumbstream.settings import Settings
 
@@ -207,7 +209,9 @@ def keys_rotate_tokens(keep: int | None, if_missing: bool, file: Path | None) ->
     return click.echo(f"{made} signs from now on" + (f"; removed: {', '.join(removed)}" if removed else ""))
 
 
+main.add_command(alerts)
 main.add_command(dead_letters)
+main.add_command(deliver)
 
 
 @main.command()

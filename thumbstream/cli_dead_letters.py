@@ -16,7 +16,7 @@ from thumbstream.settings import Settings
 
 _IDS = click.argument("letter_ids", nargs=-1, metavar="[LETTER_ID]...")
 _FILTERS = (
-    click.option("--stage", help="Who refused it: resolve or sink."),
+    click.option("--stage", help="Who refused it: resolve, sink or deliver."),
     click.option("--reason", help="The reason word, as misrouted or invalid."),
     click.option("--tenant", help="Whose event it is; letters that could not be read have no tenant."),
     click.option("--since", help="Refused records not older than this: RFC 3339 with an offset, or 30m, 2h, 3d."),
@@ -86,6 +86,8 @@ def replay(
     letter_ids: tuple[str, ...], limit: int | None, yes: bool, ready_file: Path | None, **chosen: str | None
 ) -> None:
     """Publish the events of letters again, under the right key, and mark the letters as replayed.
+
+    A parked delivery goes to its receiver again, from this machine, with the receivers file of these settings.
 
     An event keeps its id and its time, so a replay too many changes nothing. What cannot be decoded, and what is still
     invalid, is refused with its reason while the others go on; exit 1 then.

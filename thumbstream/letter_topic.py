@@ -6,16 +6,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import click
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from producers.kafka import producer_settings
-from schemas.codec import Codec, DecodeError
+from schemas.codec import Codec
 from schemas.events import DeadLetter
 from schemas.topics import LARGEST_MESSAGE
 from thumbstream.settings import Settings
+from thumbstream.whole_topic import records
 
-_BROKER_SECONDS = 15.0
 _DELIVERY_SECONDS = 30.0
 _ROOM_SECONDS = 0.1
 
@@ -24,58 +23,7 @@ Outgoing = tuple[str, bytes, bytes, Mapping[str, bytes], int]  # topic, key, val
 
 def read(settings: Settings, codec: Codec) -> Iterator[DeadLetter]:
     """Every letter on the topic at this moment. ClickException when there is no such topic, else KafkaException."""
-    consumer = Consumer(
-        {
-            **settings.kafka,
-            "bootstrap.servers": settings.kafka_bootstrap_servers,
-            "group.id": f"{settings.group}-dead-letters",  # the client wants one; nothing is joined or committed
-            "enable.auto.commit": False,
-            "enable.partition.eof": True,
-            "fetch.wait.max.ms": 20,  # nobody waits for more: the end is told after one empty answer
-            "isolation.level": "read_committed",
-        }
-    )
-    try:
-        places = _places(consumer, settings.topics.dead_letters.name)
-        consumer.assign(places)
-        unreadable = 0
-        for message in _to_the_end(consumer, len(places)):
-            try:
-                yield codec.decode_as(DeadLetter, _value(message))
-            except DecodeError:
-                unreadable += 1
-    finally:
-        consumer.close()
-    if unreadable:
-        click.echo(f"{unreadable} records on {settings.topics.dead_letters.name} are no dead letters", err=True)
-
-
-def _places(consumer: Consumer, topic: str) -> list[TopicPartition]:
-    known = consumer.list_topics(timeout=_BROKER_SECONDS).topics
-    if topic not in known:
-        raise click.ClickException(f"no topic {topic}: `thumbstream topics create` makes it")
-    return [TopicPartition(topic, number, OFFSET_BEGINNING) for number in known[topic].partitions]
-
-
-def _to_the_end(consumer: Consumer, partitions: int) -> Iterator[Message]:
-    """Messages until every partition has told its end. KafkaException when the broker falls silent."""
-    while partitions:
-        message = consumer.poll(_BROKER_SECONDS)
-        if message is None:
-            raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
-        error = message.error()
-        if error is None:
-            if message.value() is not None:
-                yield message
-        elif error.code() == KafkaError._PARTITION_EOF:
-            partitions -= 1
-        else:
-            raise KafkaException(error)
-
-
-def _value(message: Message) -> bytes:
-    value = message.value()
-    return value.encode() if isinstance(value, str) else value or b""
+    return records(settings, codec, settings.topics.dead_letters.name, DeadLetter)
 
 
 def publish(settings: Settings, outgoing: Sequence[Outgoing]) -> list[str | None]:

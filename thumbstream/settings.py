@@ -94,6 +94,10 @@ class Settings:
         "Secrets of feedback ids, shared by all gateways; empty: beside the keys file, made if it is not there",
         _path,
     )
+    monitors_file: Path | None = _setting(None, "Monitors (TOML), read again on SIGHUP; none: the built-in ones", _path)
+    receivers_file: Path | None = _setting(
+        None, "Who is told of alerts (TOML), read again on SIGHUP; none: `up` delivers nothing", _path
+    )
     data_dir: Path = _setting(Path(".thumbstream"), "Where `up` keeps brokers' and ClickHouse's data", Path)
     health_port: int = _setting(0, "Port of a worker's or sink's /healthz, /readyz and /metrics; 0: none", int)
     log_level: str = _setting("INFO", "DEBUG, INFO, WARNING or ERROR", str.upper)

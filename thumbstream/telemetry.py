@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 EXIT_CRASH = 70  # the supervisor starts the process again
 EXIT_STOP = 78  # it does not: starting again would repeat the damage, a person must look
 
-_CHATTY = ("faust", "mode", "aiokafka", "httpx", "urllib3", "kafka")
+_CHATTY = ("faust", "mode", "aiokafka", "httpx", "httpcore", "urllib3", "kafka")
 
 _COUNTERS = {
     "events_accepted": ("Events acknowledged by the broker and answered with 2xx", ("dialect",)),
@@ -28,9 +28,11 @@ _COUNTERS = {
     "offset_gaps": ("Gaps in the events topic that a second read confirmed", ("partition",)),
     "keys_healed": ("Keys whose newest row was written again after an older one", ("table",)),
     "alert_transitions": ("Alert transitions published", ("monitor", "status")),
+    "monitor_reloads": ("Files of monitors read again: taken or refused", ("result",)),
     "rows_written": ("Rows stored in ClickHouse", ("table",)),
     "write_retries": ("Inserts into ClickHouse tried again", ("table", "code")),
     "records_skipped": ("Records of which the sink stores no row", ("topic", "reason")),
+    "deliveries": ("Requests to receivers, by what came of them", ("receiver", "outcome")),
 }
 _GAUGES = {
     "publish_backlog": ("Events handed to the producer and not yet acknowledged", ()),
@@ -39,13 +41,23 @@ _GAUGES = {
     "stream_time_seconds": ("Stream time of watch, epoch seconds", ("partition",)),
     "watermark_seconds": ("Last published watermark of a source partition, epoch seconds", ("partition",)),
     "alerts_firing": ("Alerts in state firing", ("partition",)),
+    "monitors_given": (
+        "Hash of the monitors this worker was given (12 hex digits as a number); one value for all workers",
+        (),
+    ),
+    "monitors_in_force": ("Hash of the monitors that hold on a partition, in the same form", ("partition",)),
     "sink_position": ("Next offset of the sink", ("topic", "partition")),
+    "delivery_behind": ("Records that a receiver has still before it", ("receiver",)),
+    "delivery_failing_seconds": ("How long a receiver has been failing; 0: it is not", ("receiver",)),
+    "evaluation_stale": ("1 while alerts are not evaluated, by what holds it up", ("cause",)),
+    "evaluation_lag_seconds": ("How far recent progress marks are behind the clock", ()),
 }
 _HISTOGRAMS = {
     "acknowledge_seconds": ("From handing an event to the producer until the broker acknowledged it", ()),
     "batch_seconds": ("Time for one batch from fold to commit", ("stage",)),
     "query_seconds": ("Time for one answer of the query endpoints", ()),
     "insert_seconds": ("Time for one insert into ClickHouse", ("table",)),
+    "delivery_seconds": ("Time for one request to a receiver", ("receiver",)),
 }
 METRICS = {**_COUNTERS, **_GAUGES, **_HISTOGRAMS}
 

@@ -1,4 +1,4 @@
-"""What was asked and answered in a logged model call, in the forms that OpenAI and Anthropic gave these fields."""
+"""What was asked and answered in a logged model call, in the forms of OpenAI, Anthropic and Google."""
 
 from __future__ import annotations
 
@@ -13,21 +13,41 @@ def model(*documents: Mapping[str, Any]) -> str | None:
 
 
 def prompt(request: Mapping[str, Any]) -> Any:
-    """The messages, prompt or input of a request as sent; None when it has none of them."""
-    return next((request[name] for name in ("messages", "prompt", "input") if request.get(name)), None)
+    """The messages, contents, prompt or input of a request as sent; None when it has none of them."""
+    return next((request[name] for name in ("messages", "contents", "prompt", "input") if request.get(name)), None)
+
+
+_COUNTS = {
+    "prompt_tokens": ("prompt_tokens", "input_tokens", "promptTokenCount"),
+    "completion_tokens": ("completion_tokens", "output_tokens", "candidatesTokenCount"),
+    "total_tokens": ("total_tokens", "totalTokenCount"),
+}
+
+
+def tokens(response: Mapping[str, Any]) -> dict[str, int]:
+    """How many tokens a response says it took; what it does not say is left out, the total excepted."""
+    said = next((found for name in ("usage", "usageMetadata") if isinstance(found := response.get(name), dict)), {})
+    counts = {ours: said[name] for ours, names in _COUNTS.items() for name in names if type(said.get(name)) is int}
+    if len(counts) == 2 and "total_tokens" not in counts:
+        counts["total_tokens"] = sum(counts.values())
+    return counts
 
 
 def answer(response: Mapping[str, Any]) -> str | None:
     """The text of the first answer; None when there is none in a known form."""
-    return _chosen(response.get("choices")) or _text(response.get("content")) or _text(response.get("output_text"))
+    chosen, candidate = _first(response.get("choices")), _first(response.get("candidates"))
+    message, content = chosen.get("message"), candidate.get("content")
+    return (
+        _text(message.get("content") if isinstance(message, dict) else chosen.get("text"))
+        or _text(content.get("parts") if isinstance(content, dict) else None)
+        or _text(response.get("content"))
+        or _text(response.get("output_text"))
+    )
 
 
-def _chosen(choices: Any) -> str | None:
+def _first(choices: Any) -> Mapping[str, Any]:
     first = choices[0] if isinstance(choices, list) and choices else None
-    if not isinstance(first, dict):
-        return None
-    message = first.get("message")
-    return _text(message.get("content")) if isinstance(message, dict) else _text(first.get("text"))
+    return first if isinstance(first, dict) else {}
 
 
 def _text(content: Any) -> str | None:
@@ -59,7 +79,5 @@ def _decoded(text: str) -> dict[str, Any] | None:
 
 
 def _delta(piece: Mapping[str, Any]) -> str:
-    choices = piece.get("choices")
-    first = choices[0] if isinstance(choices, list) and choices else None
-    delta = first.get("delta") if isinstance(first, dict) else None
+    delta = _first(piece.get("choices")).get("delta")
     return (_text(delta.get("content")) if isinstance(delta, dict) else None) or ""

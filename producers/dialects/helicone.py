@@ -15,8 +15,8 @@ _NO_RATING = Violation("rating", "missing", "rating must be true or false")
 
 
 def secret(headers: Mapping[str, str]) -> str | None:
-    """The key, from either header that Helicone's clients and documentation use."""
-    return bearer(headers) or bearer(headers, "helicone-auth")
+    """The key. A client may send both headers: then `Authorization` is for the model's provider."""
+    return bearer(headers, "helicone-auth") or bearer(headers)
 
 
 def results(call: Call) -> list[Result]:

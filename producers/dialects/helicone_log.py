@@ -69,6 +69,9 @@ def _described(log: Mapping[str, Any], provider: str) -> dict[str, Any]:
         "status": status if type(status) is int else None,
         "prompt": completions.prompt(request),
         "response": completions.answer_in_text(text) if isinstance(text, str) else completions.answer(answered),
+        "latency": _latency(log),
+        "time_to_first_token": _number(_object(log, "timing").get("timeToFirstToken")) or None,
+        **completions.tokens(answered),
     }
     return {name: value for name, value in said.items() if value is not None}
 
@@ -81,13 +84,23 @@ def _object(value: Any, *path: str) -> Mapping[str, Any]:
 
 def _started(log: Mapping[str, Any]) -> int | None:
     """When the model was asked, epoch milliseconds; None when the log does not say it in a usable way."""
-    start = _object(log, "timing", "startTime")
-    time = _number(start.get("seconds")) * 1_000 + _number(start.get("milliseconds"))
+    time = _moment(log, "startTime")
     return int(time) if EARLIEST <= time <= LATEST else None
 
 
+def _latency(log: Mapping[str, Any]) -> int | None:
+    """Milliseconds from question to answer."""
+    took = _moment(log, "endTime") - _moment(log, "startTime")
+    return int(took) if _started(log) is not None and 0 <= took <= LATEST else None
+
+
+def _moment(log: Mapping[str, Any], name: str) -> float:
+    time = _object(log, "timing", name)
+    return _number(time.get("seconds")) * 1_000 + _number(time.get("milliseconds"))
+
+
 def _number(value: Any) -> float:
-    return value if isinstance(value, (int, float)) else 0
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else 0
 
 
 def _reply(call: Call, outcome: Sequence[Result]) -> Reply:

@@ -104,7 +104,7 @@ def _trace(value: Mapping[str, Any]) -> object:
 def _fields(value: object) -> dict[str, Any]:
     """What POST and PUT share, in the native form. Keys that mean nothing here are passed over."""
     if not isinstance(value, dict):
-        _refuse(None, "not_an_object", "a feedback must be an object with trace_id and value")
+        _refuse(None, "not_an_object", "a feedback must be an object")
     fields: dict[str, Any] = {}
     if value.get("value") is not None:
         fields["value"] = _integer(value["value"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from urllib.parse import unquote
 
 from producers.dialects import cohere3, helicone_legacy
@@ -24,6 +25,11 @@ def _always(headers: Headers, body: Body) -> bool:  # noqa: ARG001 - the default
     return True
 
 
+@cache  # every request is compared with every template
+def _parts(template: str) -> Sequence[str]:
+    return template.split("/")[1:]
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """One method and path template (`{name}` takes one segment that is not empty).
@@ -40,7 +46,7 @@ class Route:
 
     def path(self, segments: Sequence[str]) -> dict[str, str] | None:
         """The placeholders' values, or None when the path is another one. `segments` are percent-encoded."""
-        wanted = self.template.split("/")[1:]
+        wanted = _parts(self.template)
         if len(wanted) != len(segments):
             return None
         values: dict[str, str] = {}
@@ -65,6 +71,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/custom/v1/log", log("custom")),
     Route("POST", "/oai/v1/log", log("openai")),
     Route("POST", "/anthropic/v1/log", log("anthropic")),
+    Route("POST", "/googleapis/v1/log", log("google")),
     Route("POST", "/v1/trace/custom/v1/log", TRACE),
     Route("POST", "/v1/trace/custom/log", TRACE),
     Route("POST", "/v1/feedback", helicone_legacy.HELICONE_LEGACY, helicone_legacy.claims, sign="helicone-auth"),
@@ -91,6 +98,7 @@ def match(method: str, raw_path: str, routes: Sequence[Route] = ROUTES) -> Candi
     found = tuple((route, path) for route in routes if (path := route.path(segments)) is not None)
     if not found:
         return Problem("not_found", "there is nothing at this path")
+    found = tuple(pair for pair in found if not pair[1]) or found  # a path that is spelt out is never a placeholder's
     allowed = tuple((route, path) for route, path in found if route.method == method)
     if not allowed:
         methods = tuple(dict.fromkeys(route.method for route, _ in found))

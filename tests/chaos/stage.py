@@ -68,12 +68,16 @@ class Child:
 
     def counted(self, metric: str) -> float:
         """The sum of a counter over its labels; 0 while nobody answers."""
+        return sum(self.shown(f"{metric}_total"))
+
+    def shown(self, metric: str) -> list[float]:
+        """The values of a metric, one for each combination of labels; none while nobody answers."""
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=2) as reply:
                 text = reply.read().decode()
         except OSError:
-            return 0.0
-        return sum(map(float, re.findall(rf"^thumbstream_{metric}_total(?:{{.*}})? (\S+)$", text, re.MULTILINE)))
+            return []
+        return list(map(float, re.findall(rf"^thumbstream_{metric}(?:{{.*}})? (\S+)$", text, re.MULTILINE)))
 
     def is_ready(self) -> bool:
         """True when the worker says so. Fails when the process has ended."""
@@ -138,8 +142,8 @@ class Stage:
         """Partition -> committed offset of the role's group; negative where there is none."""
         return committed(self.bootstrap, f"{self.group}-{role}", topic.name)
 
-    def worker(self, role: str, *, group: str | None = None) -> Child:
-        """Start the product's worker as `thumbstream worker` does."""
+    def worker(self, role: str, *, group: str | None = None, **more: object) -> Child:
+        """Start the product's worker as `thumbstream worker` does, with more settings (`monitors_file=...`)."""
         settings = {
             "KAFKA_BOOTSTRAP_SERVERS": self.bootstrap,
             "TOPIC_PREFIX": self.topics.prefix,
@@ -147,12 +151,13 @@ class Stage:
             "EVENT_PARTITIONS": str(self.topics.event_partitions),
             "MINUTE_PARTITIONS": str(self.topics.minute_partitions),
             "DATA_DIR": str(self.directory),
+            **{name.upper(): str(value) for name, value in more.items()},
         }
         return self._spawn(["-c", _PROGRAM, role], settings)
 
-    def ready_worker(self, role: str, *, group: str | None = None) -> Child:
+    def ready_worker(self, role: str, *, group: str | None = None, **more: object) -> Child:
         """Start a worker and wait until it is ready."""
-        child = self.worker(role, group=group)
+        child = self.worker(role, group=group, **more)
         wait_until(child.is_ready, _START_SECONDS, f"{role} is ready")
         return child
 

@@ -28,12 +28,14 @@ def options(plan: Plan) -> WorkerOptions:
         if dice.random() < plan.pauses:
             await asyncio.sleep(dice.random() * 0.6)
 
+    monitors = tuple(Monitor(**asdict(rule)) for rule in RULES)
     return WorkerOptions(
         bootstrap=plan.bootstrap,
         topics=plan.topics,
         group=plan.group,
         data_dir=plan.directory,
-        monitors=tuple(Monitor(**asdict(rule)) for rule in RULES),
+        monitors=monitors,
+        initial=monitors,
         grain=Grain(MINUTE, DAY),
         grace=GRACE,
         mark_seconds=MARK_SECONDS,

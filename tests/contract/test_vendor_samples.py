@@ -66,4 +66,4 @@ def test_a_difference_is_found(tmp_path: Path) -> None:
 
 
 def test_every_vendor_has_samples() -> None:
-    assert {"helicone", "requesty", "cohere"} <= {path.name for path in DIRECTORY.iterdir()}
+    assert {"helicone", "requesty", "cohere", "portkey"} <= {path.name for path in DIRECTORY.iterdir()}

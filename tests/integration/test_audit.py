@@ -13,7 +13,8 @@ from confluent_kafka import Consumer, TopicPartition
 
 from processors.deduplicate import Arrival, Refusal
 from processors.minutes import published
-from processors.monitors import rollups
+from processors.monitor_file import monitor_set
+from processors.monitors import BUILT_IN, rollups
 from processors.pipeline import Folded, Partition, letter
 from schemas.codec import DecodeError
 from schemas.events import FeedbackEvent, MinuteCount, Progress
@@ -79,6 +80,7 @@ class Resolve:
         for key, row in folded.rows.items():
             place.produce(topics.latest.name, key, CODEC.encode(row), partition)
         place.publish(Progress(1000 + partition, PARTITIONS, records[-1].offset, records[-1].append_time))
+        place.publish(monitor_set(BUILT_IN))
 
     def _commit(self, role: str, topic: str, offsets: dict[int, int]) -> None:
         about = {"bootstrap.servers": self.place.options.bootstrap_servers, "group.id": f"{self.group}-{role}"}

@@ -12,7 +12,8 @@ from confluent_kafka import Producer
 
 from producers.kafka import producer_settings
 from schemas.codec import Codec
-from schemas.events import DeadLetter, FeedbackEvent
+from schemas.events import AMEND, DeadLetter, FeedbackEvent
+from schemas.feedback_ids import event_key, hash_in, packed
 from schemas.topics import Topics, partition_of, request_key
 from tests.fixtures.events import stored_events
 from thumbstream import topic_admin
@@ -114,6 +115,21 @@ def test_replay_puts_events_where_they_belong_and_refuses_what_it_must(place: Pl
         assert stored.partition == partition_of(stored.key, place.topics.events.partitions)
     assert place.listed() == [("2", None), ("3", None), ("5", None)]
     assert place.listed("--all") == [("1", "replayed"), ("2", None), ("3", None), ("4", "replayed"), ("5", None)]
+
+
+def test_a_replayed_amendment_goes_to_the_partition_of_its_vote(place: Place) -> None:
+    changes = [
+        FeedbackEvent("acme", "", f"a{number}", AMEND, value=1.0, feedback_id=packed(number, 0, 0))
+        for number in range(9)
+    ]
+    place.put(*(place.letter(number, one, "misrouted") for number, one in enumerate(changes)))
+    assert place.call("replay", "--reason", "misrouted", "--yes").exit_code == 0
+    found = stored_events(place.bootstrap, place.topics)
+    assert sorted(one.event.event_id for one in found) == sorted(one.event_id for one in changes)
+    for stored in found:
+        assert stored.event.event_time == NOON  # it counts where it belonged, not as newer than what came since
+        assert stored.key == event_key(stored.event)
+        assert stored.partition == (hash_in(stored.event.feedback_id) or 0) % place.topics.events.partitions
 
 
 def test_a_replayed_letter_is_left_alone_unless_it_is_named(place: Place) -> None:

@@ -1,5 +1,6 @@
 """What filters mean: for any filter ClickHouse finds the rows that a few lines of Python find."""
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from tests.fixtures.clickhouse import ClickHouse
 from tests.fixtures.query_console import query_console
 
 pytestmark = pytest.mark.integration
+EXAMPLES = 1_000 if os.environ.get("HYPOTHESIS_PROFILE") == "search" else 60
 START = 1_772_442_000_000  # 2026-03-02T09:00Z, in ms
 TEXTS = [
     "a",
@@ -231,7 +233,7 @@ def ask(
         yield console.client("acme")
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(tree=TREES)
 def test_a_filter_finds_the_rows_it_describes(ask: Callable[..., httpx.Response], tree: Any) -> None:
     reply = ask("POST", "/query", {"filter": tree, "limit": 1000, "sort": {"created_at": "asc"}})
@@ -261,6 +263,13 @@ def test_any_order_gives_every_row_once_and_those_without_the_value_last(
         users = [row["request_user_id"] for row in rows]
         told = [user for user in users if user is not None]
         assert users == sorted(told, key=str.encode) + [None] * (len(users) - len(told))
+
+
+def test_scored_are_rated_requests_and_those_with_another_score(ask: Callable[..., httpx.Response]) -> None:
+    rows = ask("POST", "/query", {"filter": "all", "limit": 1000, "isScored": True}).json()["data"]
+    scored = [fact.id for fact in FACTS if fact.rating is not None or "score.acc" in fact.metadata]
+    assert sorted(row["request_id"] for row in rows) == sorted(scored)
+    assert all(row["scores"] for row in rows)
 
 
 def test_rows_ids_and_counts_say_the_same(ask: Callable[..., httpx.Response]) -> None:

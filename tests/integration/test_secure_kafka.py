@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import trustme
 from confluent_kafka import KafkaException
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
 from producers.publisher import KafkaPublisher
 from schemas.events import FeedbackEvent, ResolvedFeedback
@@ -22,6 +23,13 @@ pytestmark = pytest.mark.integration
 LOGIN = 'org.apache.kafka.common.security.plain.PlainLoginModule required user_worker="secret";'
 
 
+def _key_store(certificate: trustme.LeafCert) -> bytes:
+    """Key and certificates in PEM; Java reads keys in PKCS#8 only."""
+    key = load_pem_private_key(certificate.private_key_pem.bytes(), None)
+    text = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return text + b"".join(blob.bytes() for blob in certificate.cert_chain_pems)
+
+
 class SecureBroker:
     """An embedded broker with a second listener, which wants TLS and a password."""
 
@@ -29,7 +37,7 @@ class SecureBroker:
         (port,) = free_ports(1)
         authority = trustme.CA()
         authority.cert_pem.write_to_path(directory / "ca.pem")
-        authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(directory / "broker.pem")
+        (directory / "broker.pem").write_bytes(_key_store(authority.issue_cert("127.0.0.1")))
         self.address = f"127.0.0.1:{port}"
         self.settings = {
             "security.protocol": "SASL_SSL",
@@ -107,7 +115,7 @@ def test_a_worker_names_the_setting_that_it_cannot_use(
     broker: SecureBroker, place: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place.create()
-    configure(monkeypatch, tmp_path, {**broker.settings, "sasl.mechanism": "PLAIN", "ssl.key.pem": "x"})
-    worker = place.worker("resolve")
+    configure(monkeypatch, tmp_path, {**broker.settings, "sasl.kerberos.service.name": "kafka"})
+    worker = replace(place, bootstrap=broker.address).worker("resolve")
     assert worker.exit_code() == EXIT_STOP
-    assert "ssl.key.pem" in worker.said
+    assert "sasl.kerberos.service.name" in worker.said

@@ -41,7 +41,7 @@ CONTRACT = {
     "alert_history": "tenant_id fingerprint alert_id monitor kind severity rollup group status started_at evaluated_at"
     " ended_at window_minutes negative total rate lower_bound threshold top_user_share reason sequence",
 }
-CONTRACT["alerts_open"] = CONTRACT["alert_history"]
+CONTRACT["alerts_open"] = CONTRACT["alert_transitions"] = CONTRACT["alert_history"]
 
 
 @dataclass
@@ -115,7 +115,7 @@ def _alert(model: str, status: str, started: str, sequence: int, ended: str | No
 
 def test_every_view_has_its_columns_in_order_and_the_page_says_so(views: Views) -> None:
     documented = {name: _COLUMN.findall(text) for name, text in _SECTION.findall(PAGE)}
-    documented["alerts_open"] = documented["alert_history"]
+    documented["alerts_open"] = documented["alert_transitions"] = documented["alert_history"]
     assert {row[0] for row in views.ask("SHOW TABLES")} == set(CONTRACT) == set(documented)
     for name, columns in CONTRACT.items():
         described = [(row[0], row[1]) for row in views.ask(f"DESCRIBE TABLE {name}")]

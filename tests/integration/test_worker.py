@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from schemas.events import DeadLetter, FeedbackEvent, Progress, ResolvedFeedback
-from schemas.topics import Topic, Topics, partition_of
+from schemas.events import AMEND, DeadLetter, FeedbackEvent, MinuteCount, Progress, ResolvedFeedback
+from schemas.feedback_ids import packed
+from schemas.topics import Topic, Topics, murmur2, partition_of, request_key
 from tests.chaos.log import committed, lag
 from tests.chaos.stage import Stage, stage
 from tests.polling import wait_until
@@ -28,7 +29,8 @@ def place(kafka_bootstrap: str, unique: Callable[[str], str], tmp_path: Path) ->
 
 def vote(number: int, **written: object) -> FeedbackEvent:
     fields: dict[str, object] = {"rating": True, **written}
-    return FeedbackEvent("acme", f"r{number}", f"e{number}", "vote", **fields)  # type: ignore[arg-type]  # see above
+    event_id = str(fields.pop("event_id", f"e{number}"))
+    return FeedbackEvent("acme", f"r{number}", event_id, "vote", **fields)  # type: ignore[arg-type]  # see above
 
 
 def rows(place: Stage) -> set[str]:
@@ -94,6 +96,58 @@ def test_an_events_topic_that_was_made_anew_is_refused(place: Stage) -> None:
     assert second.exit_code() == EXIT_STOP
     assert "was it re-created?" in second.said
     assert "r100" not in rows(place)
+
+
+def named_vote(number: int, **written: object) -> FeedbackEvent:
+    """A vote under a feedback id, as a vendor's client casts it."""
+    feedback_id = packed(murmur2(request_key("acme", f"r{number}")), number, 0)
+    return vote(number, **{"rating": None, "value": -1.0, "feedback_id": feedback_id, **written})
+
+
+def change(of: FeedbackEvent, event_id: str, **written: object) -> FeedbackEvent:
+    return FeedbackEvent("acme", "", event_id, AMEND, feedback_id=of.feedback_id, **written)  # type: ignore[arg-type]  # see above
+
+
+def values(place: Stage) -> dict[str, float | None]:
+    """Request -> the value of the vote that stands."""
+    newest = {row.request_id: row for row in sorted(place.found(place.topics.latest, ResolvedFeedback), key=_version)}
+    return {request: row.vote.value for request, row in newest.items() if row.vote is not None}
+
+
+def _version(record: ResolvedFeedback | MinuteCount) -> int:
+    return record.version
+
+
+def test_a_change_right_after_its_vote_is_folded_and_one_after_a_restart_finds_its_vote_again(place: Stage) -> None:
+    """The index of feedback ids is nowhere but in memory: a new worker makes it from the rows that it recovers."""
+    place.create()
+    votes = [named_vote(number) for number in range(6)]
+    place.put_events(*(event for one in votes for event in (one, change(one, f"a{one.request_id}", value=3.0))))
+    first = place.ready_worker("resolve")
+    wait_until(lambda: values(place) == {f"r{number}": 3.0 for number in range(6)}, _PATIENCE, "all are changed")
+    assert first.terminate() == 0
+    second = place.ready_worker("resolve")
+    superseded = vote(5, event_id="later", rating=None, value=0.0)
+    place.put_events(*(change(one, f"b{one.request_id}", value=-7.0) for one in votes[:5]), superseded)
+    place.put_events(change(votes[5], "too late", value=9.0), change(named_vote(99), "nobody's", value=9.0))
+    wanted = {**{f"r{number}": -7.0 for number in range(5)}, "r5": 0.0}
+    wait_until(lambda: values(place) == wanted, _PATIENCE, "those whose vote stands are changed again")
+    wait_until(lambda: second.counted("amendments_unanswered") == 2, _PATIENCE, "the others are counted")
+    assert place.found(place.topics.dead_letters, DeadLetter) == []
+    assert standing(place) == (5, 0, 1)
+    assert second.terminate() == 0
+
+
+def standing(place: Stage) -> tuple[int, int, int]:
+    """Negative, positive and neutral votes of the tenant, over all minutes and partitions."""
+    counts = (count for count in place.found(place.topics.minutes, MinuteCount) if count.rollup == "tenant")
+    newest = {(count.minute, count.source_partition): count for count in sorted(counts, key=_version)}
+    cells = newest.values()
+    return (
+        sum(cell.negative for cell in cells),
+        sum(cell.positive for cell in cells),
+        sum(cell.neutral for cell in cells),
+    )
 
 
 def client_clock(topics: Topics) -> tuple[Topic, ...]:

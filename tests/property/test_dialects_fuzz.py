@@ -14,9 +14,12 @@ from hypothesis import strategies as st
 from producers.dialects.exchange import Dialect, Problem
 from producers.dialects.native import NATIVE
 from producers.dialects.routing import ROUTES, Route, match
+from producers.feedback_ids import unshared_ids
 from tests.fixtures.memory_gateway import MemoryGateway
+from tests.fixtures.refusal_forms import form, seen
 from tests.fixtures.vendor_samples import Player, samples
 
+_IDS = unshared_ids()
 Header = tuple[bytes, bytes]
 Answer = tuple[int, dict[bytes, bytes], bytes]
 
@@ -26,6 +29,7 @@ def _bodies(route: Route) -> list[Any]:
     return [
         exchange["request"]["body"]
         for sample in samples()
+        if route.dialect.name.startswith(sample.name.partition("/")[0])
         for exchange in sample.exchanges
         if exchange["request"]["method"] == route.method
         and "body" in exchange["request"]
@@ -40,10 +44,14 @@ _MORE: dict[str, list[Any]] = {
         {"request_id": "r", "rating": True, "metadata": {"model": "m"}, "tags": ["t"], "event_time": 1_767_268_800_000},
         [{"request_id": "r", "score": 3, "scale": [1, 5]}, {"request_id": "r", "kind": "retract"}],
     ],
+    "/v1/feedback-tokens": [{"request_id": "r", "values": {"rating": True, "scale": [1, 5]}, "expires_in": 60}],
+    "/v1/token-feedback": [{"rating": True, "comment": "c"}, [{"rating": False}, {"kind": "retract"}]],
     "/v1/session/{session_id}/feedback": [{"rating": True}],
     "/v1/request/{request_id}/property": [{"key": "plan", "value": "pro"}],
     "/v1/request/{request_id}/score": [{"scores": {"accuracy": 1, "fluent": True}}],
     "/v1/feedback": [{"helicone-id": "h", "name": "n", "value": 1, "data-type": "numerical"}],
+    "/v1/feedback/{feedback_id}": [{"value": 3, "weight": 0.5, "metadata": {"_user": "u"}, "text": "t"}],
+    "/feedback/{feedback_id}": [{"value": 3}],
     "/feedback": [{"id": "g", "good_response": True, "desired_response": "", "feedback": ""}],
 }
 _LOG = {
@@ -175,26 +183,13 @@ async def _call(gateway: MemoryGateway, method: str, raw_path: bytes, headers: l
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> MemoryGateway:
-    return MemoryGateway(tmp_path_factory.mktemp("fuzz"))
+    return MemoryGateway(tmp_path_factory.mktemp("fuzz"), rights=("ingest", "tokens"), feedback_ids=_IDS)
 
 
-def _form(dialect: Dialect, status: int) -> tuple[bytes, Any]:
-    """Media type and top-level keys of a dialect's refusal."""
-    reason = {401: "unauthorized", 404: "not_found", 405: "method_not_allowed"}.get(status, "malformed_json")
-    reply = dialect.trouble(Problem(reason, "why"))
-    if reply.plain:
-        return b"text/plain; charset=utf-8", None
-    return b"application/json", set(reply.document)
-
-
-def _seen(answer: Answer) -> tuple[bytes, Any]:
-    _status, headers, body = answer
-    if headers[b"content-type"].startswith(b"text/plain"):
-        assert body, "a refusal says why"
-        return headers[b"content-type"], None
-    document = json.loads(body)
-    assert [value for value in document.values() if value], "a refusal says why"
-    return headers[b"content-type"], set(document)
+def _path(route: Route) -> bytes:
+    """A path of the route, with a feedback id that the gateway knows as its own."""
+    known = route.template.replace("{feedback_id}", _IDS.issue("acme", "r"))
+    return known.replace("{", "").replace("}", "").encode()
 
 
 def _check(gateway: MemoryGateway, before: int, answer: Answer, dialects: list[Dialect]) -> None:
@@ -202,7 +197,8 @@ def _check(gateway: MemoryGateway, before: int, answer: Answer, dialects: list[D
     assert status < 500, body
     if status >= 300:
         assert len(gateway.publisher.messages) == before, "published without a 2xx"
-        assert _seen(answer) in [_form(dialect, status) for dialect in dialects]
+        named = {name.decode(): value.decode("latin-1") for name, value in headers.items()}
+        assert seen(named, body) in [form(dialect, status) for dialect in dialects]
     else:
         assert status == 204 or body, "clients read a 2xx with nothing in it as a failure"
         assert (b"content-type" in headers) == (status != 204)
@@ -219,8 +215,12 @@ def _send(gateway: MemoryGateway, method: str, path: bytes, headers: list[Header
     return answer
 
 
-def _key(gateway: MemoryGateway) -> list[Header]:
-    return [(b"authorization", f"Bearer {gateway.key}".encode()), (b"x-portkey-api-key", gateway.key.encode())]
+def _key(gateway: MemoryGateway, route: Route, key: str | None = None) -> list[Header]:
+    """What a caller of the route shows: a token where tokens are taken, else the key in the dialect's own header."""
+    if route.dialect.token is not None:
+        return [(b"authorization", f"Bearer {gateway.token('r')}".encode())]
+    bare = route.sign == "x-portkey-api-key"
+    return [((route.sign or "authorization").encode(), f"{'' if bare else 'Bearer '}{key or gateway.key}".encode())]
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.template}, {route.dialect.name}")
@@ -228,8 +228,8 @@ def test_no_body_breaks_a_route(gateway: MemoryGateway, route: Route) -> None:
     @settings(max_examples=settings().max_examples // 2)
     @given(_contents(route), _odd_headers)
     def attack(body: bytes, odd: list[Header]) -> None:
-        path = route.template.replace("{", "").replace("}", "").encode()
-        _send(gateway, route.method, path, [*_key(gateway), *odd], body)
+        path = _path(route)
+        _send(gateway, route.method, path, [*_key(gateway, route), *odd], body)
 
     attack()
 
@@ -243,7 +243,7 @@ def test_no_path_breaks_a_route(gateway: MemoryGateway, route: Route) -> None:
     def attack(segments: list[bytes], slash: bool) -> None:
         parts = [segments[0] if part.startswith("{") else part.encode() for part in route.template.split("/")[1:]]
         path = b"/" + b"/".join([*parts, *segments[1:2]]) + (b"/" if slash else b"")
-        _send(gateway, route.method, path, _key(gateway), _encoded(bases[0]))
+        _send(gateway, route.method, path, _key(gateway, route), _encoded(bases[0]))
 
     attack()
 
@@ -252,12 +252,14 @@ def test_no_path_breaks_a_route(gateway: MemoryGateway, route: Route) -> None:
 def test_a_real_body_is_taken_and_a_stranger_is_refused_in_the_routes_own_form(
     gateway: MemoryGateway, route: Route
 ) -> None:
-    path = route.template.replace("{", "").replace("}", "").encode()
+    path = _path(route)
     body = _encoded([*_bodies(route), *_MORE.get(route.template, []), _LOG][0])
-    status = _send(gateway, route.method, path, _key(gateway), body)[0]
+    status = _send(gateway, route.method, path, _key(gateway, route), body)[0]
     assert status in ((403,) if route.method == "DELETE" else (200, 201, 204))  # only an admin's key may erase
+    if route.dialect.token is None and route.dialect.reads_body:
+        assert _send(gateway, route.method, path, _key(gateway, route, gateway.reader), body)[0] == 403
     assert _send(gateway, route.method, path, [], body)[0] == 401
-    assert _send(gateway, "PATCH", path, _key(gateway), body)[0] == 405
+    assert _send(gateway, "PATCH", path, _key(gateway, route), body)[0] == 405
 
 
 def test_the_golden_files_are_read(tmp_path: Path) -> None:

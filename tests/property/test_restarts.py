@@ -3,21 +3,21 @@
 import pytest
 
 from tests.simulators.every_tick import EveryTick, Transition, told
-from tests.simulators.minutes_log import MINUTE, minutes_log
-from tests.simulators.restarts import GRACE, MONITORS, Habits, engine, feed, is_wrong
+from tests.simulators.minutes_log import MINUTE
+from tests.simulators.restarts import GRACE, MONITORS, SETS, Habits, engine, feed, is_wrong, log_of
 
 BROKEN = {name: Habits(**{name: True}) for name in Habits.__slots__}
 
 
 def slowly(seed: int) -> list[Transition]:
-    oracle = EveryTick(MONITORS, MINUTE, GRACE)
-    for append_time, record in minutes_log(seed):
+    oracle = EveryTick(MONITORS, MINUTE, GRACE, SETS)
+    for append_time, record in log_of(seed):
         oracle.read(append_time, record)
     return sorted(oracle.transitions)
 
 
 def quickly(seed: int) -> list[Transition]:
-    log = minutes_log(seed)
+    log = log_of(seed)
     return sorted(told(alert, MINUTE) for alert in feed(engine(), log, 0, len(log)))
 
 

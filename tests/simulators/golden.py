@@ -18,6 +18,7 @@ from schemas.events import (
     DeadLetter,
     FeedbackEvent,
     MinuteCount,
+    MonitorSet,
     Progress,
     Record,
     ResolvedFeedback,
@@ -31,6 +32,7 @@ CLASSES: dict[str, type[Any]] = {
     "resolved_feedback": ResolvedFeedback,
     "minute_count": MinuteCount,
     "progress": Progress,
+    "monitor_set": MonitorSet,
     "alert": Alert,
     "dead_letter": DeadLetter,
 }

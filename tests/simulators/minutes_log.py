@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
 
-from schemas.events import MISSING, MinuteCount, Progress
+from schemas.events import MISSING, MinuteCount, MonitorSet, Progress
 
 MINUTE = 1_000  # ms
 BEGIN = 1_000_000
 STEP = 333
 MODELS = ("a", "b", MISSING)
 
-Entry = tuple[int, MinuteCount | Progress]  # append time and record
+Entry = tuple[int, MinuteCount | Progress | MonitorSet]  # append time and record
 
 
 @dataclass(slots=True)
@@ -91,3 +92,20 @@ class MinutesLog:
 def minutes_log(seed: int) -> list[Entry]:
     """The log of a seed."""
     return MinutesLog(Random(seed)).write()
+
+
+def with_changes(seed: int, log: list[Entry], sets: Sequence[MonitorSet]) -> list[Entry]:
+    """The log with sets of monitors in it: now and then another one, and the one in force again and again.
+
+    Some logs get none, and in some the first one comes late.
+    """
+    dice = Random(seed + 2)
+    current, found = None, list[Entry]()
+    for time, record in log:
+        found.append((time, record))
+        if seed % 5 and dice.random() < 0.008:
+            current = dice.choice(sets)
+            found.append((time, current))
+        elif current is not None and dice.random() < 0.02:
+            found.append((time, current))
+    return found

@@ -14,9 +14,19 @@ import clickhouse_connect
 import psutil
 import pytest
 
+from tests.fixtures.receiver import Receiving, receiving
 from tests.polling import wait_until
 
 START_SECONDS = 150
+WEBHOOK_SECRET = "whsec_c2VjcmV0IG9mIGFsbCBzeXN0ZW0gdGVzdHM="
+RECEIVERS = f"""
+[[receiver]]
+name = "tests"
+kind = "webhook"
+url = "{{url}}"
+secret = "{WEBHOOK_SECRET}"
+allow_private = true
+"""
 
 
 class Running:
@@ -66,15 +76,24 @@ class Running:
 
 
 @pytest.fixture(scope="session")
-def start_up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Running]]:
+def receiver() -> Iterator[Receiving]:
+    """Whom all stacks tell of alerts."""
+    with receiving() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def start_up(tmp_path_factory: pytest.TempPathFactory, receiver: Receiving) -> Iterator[Callable[..., Running]]:
     """Starts stacks; what still runs at the end is stopped, and must leave nothing behind."""
     started: list[Running] = []
 
     def start(directory: Path | None = None, *options: str) -> Running:
         directory = directory or tmp_path_factory.mktemp("up")
         command = [sys.executable, "-m", "thumbstream", "up", "--data-dir", str(directory), "--ports", "auto", *options]
+        (directory / "receivers.toml").write_text(RECEIVERS.format(url=receiver.url))
+        environment = {**os.environ, "THUMBSTREAM_RECEIVERS_FILE": str(directory / "receivers.toml")}
         with (directory / "up.log").open("ab") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=log)
+            process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
         running = Running(process, directory)
         started.append(running)
         wait_until(lambda: is_up(running), START_SECONDS, f"`up` is healthy; see {directory}/up.log")

@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from subprocess import PIPE, Popen
+from subprocess import PIPE, Popen, run
 from threading import Thread
 from typing import Any
 
@@ -13,9 +13,11 @@ import httpx
 import pytest
 from confluent_kafka import TopicPartition
 
+from examples.verify_webhook import verify
 from processors.reading import read, reader
+from tests.fixtures.receiver import Receiving
 from tests.polling import wait_until
-from tests.system.conftest import Running
+from tests.system.conftest import WEBHOOK_SECRET, Running
 
 pytestmark = [pytest.mark.system, pytest.mark.integration]
 CONSUMER = Path(__file__).parents[2] / "examples" / "alert_consumer.py"
@@ -39,7 +41,7 @@ def alerts(up: Running) -> Iterator[list[dict[str, Any]]]:
 
 
 def test_an_incident_in_one_model_fires_for_that_model(
-    up: Running, alerts: list[dict[str, Any]], unique: Callable[[str], str]
+    up: Running, alerts: list[dict[str, Any]], receiver: Receiving, unique: Callable[[str], str]
 ) -> None:
     tenant, now = unique("incident"), time.time_ns() // 1_000_000
     events = [
@@ -70,6 +72,26 @@ def test_an_incident_in_one_model_fires_for_that_model(
     assert stored == [(alert["alert_id"], 30, 60)]
     headers = headers_of(up, alert["fingerprint"])
     assert (headers["ce_id"], headers["ce_type"]) == (alert["alert_id"].encode(), b"thumbstream.alert.firing")
+    assert alert is not None
+    was_told(receiver, alert)
+    can_be_shown(up, alert)
+
+
+def was_told(receiver: Receiving, alert: dict[str, Any]) -> None:
+    """A signed webhook about the alert arrived."""
+    query = "the webhook arrives"
+    found = wait_until(lambda: [got for got in receiver.got if got[1]["webhook-id"] == alert["alert_id"]], 60, query)
+    _, headers, body = found[0]
+    assert verify(WEBHOOK_SECRET, headers, body, time.time())
+    assert json.loads(body)["data"]["negative"] == 30
+
+
+def can_be_shown(up: Running, alert: dict[str, Any]) -> None:
+    """An analyst sees evidence and votes."""
+    options = [alert["alert_id"], "--json", "--examples", "40", "--ready-file", str(up.directory / "ready.json")]
+    command = [sys.executable, "-m", "thumbstream", "alerts", "show", *options]
+    shown = json.loads(run(command, check=True, capture_output=True, text=True).stdout)
+    assert (shown["evidence"]["negative"], len(shown["examples"])) == (30, 30)
 
 
 def headers_of(up: Running, fingerprint: str) -> dict[str, Any]:

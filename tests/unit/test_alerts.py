@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from processors.alerts import FIRING, RESOLVED, Engine, cloud_event, wilson_low
+from processors.alerts import FIRING, RESOLVED, Engine, cloud_event
 from processors.minutes import Group
 from processors.monitors import PRESETS, Monitor, fewest_negatives
+from processors.rules import wilson_low
 from schemas.events import Alert, MinuteCount, Progress
 
 MINUTE = 60_000

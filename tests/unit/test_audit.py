@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import click
 import pytest
 
 from schemas.codec import Codec
-from schemas.events import FeedbackEvent, MinuteCount, ResolvedFeedback, Stamp, Vote
-from schemas.topics import request_key, version_of
+from schemas.events import AMEND, FeedbackEvent, MinuteCount, ResolvedFeedback, Stamp, Vote
+from schemas.feedback_ids import event_key, packed
+from schemas.topics import murmur2, request_key, version_of
 from thumbstream.audit import gauges
-from thumbstream.audit.cells import Cells, Name, largest
+from thumbstream.audit.cells import ALWAYS, Cells, Name, largest
 from thumbstream.audit.events import EventBook, Letters, Range, tenant_of
 from thumbstream.audit.ledger import Ledger, hour_text
 from thumbstream.audit.recount import Recount
@@ -69,6 +71,43 @@ def test_every_event_is_in_one_entry_of_its_hour() -> None:
     assert [account["hour"] for account in ledger.accounts()] == [hour_text(NOON), hour_text(NOON + HOUR)]
     assert found(ledger) == [("clickhouse", "event missing in feedback_events", ["events-0-5"])]
     assert book.gaps == CUT - 6
+
+
+OWN = packed(murmur2(request_key("acme", "r1")), 1, 0)
+
+
+def change(event_id: str = "a1", feedback_id: str = OWN) -> FeedbackEvent:
+    return FeedbackEvent("acme", "", event_id, AMEND, value=-1.0, feedback_id=feedback_id)
+
+
+def test_an_amendment_of_an_erased_request_may_be_gone_and_another_one_may_not() -> None:
+    ledger = Ledger()
+    book, other = event_book(ledger), change("a2", packed(1, 2, 3))
+    for offset, event in enumerate((change(), other)):
+        book.take(offset, NOON, event_key(event), event)
+    book.close(erased={request_key("acme", "r1")})
+    assert found(ledger) == [("clickhouse", "event missing in feedback_events", ["events-0-1"])]
+    assert ledger.totals()["erased"] == 1
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_an_amendment_is_folded_only_where_all_that_came_before_is_known(whole: bool) -> None:
+    book = event_book(Ledger(), whole=whole)
+    cast = replace(vote(), feedback_id=OWN)
+    for offset, event in enumerate((cast, change())):
+        book.take(offset, NOON + offset, event_key(event), event)
+    state = book.recount.get(request_key("acme", "r1"))
+    assert state is not None
+    assert state.offset == (1 if whole else 0)
+
+
+def test_an_amendment_on_a_partition_that_is_not_its_vote_s_must_be_refused() -> None:
+    ledger = Ledger()
+    book = EventBook(
+        Range("events", 1 - murmur2(request_key("acme", "r1")) % 2, 2, 0, CUT, whole=True), Letters(), ledger
+    )
+    book.take(0, NOON, event_key(change()), change())
+    assert [what for _, what, _ in found(ledger)] == ["refused event without its dead letter"]
 
 
 def test_an_event_of_too_large_a_row_is_not_folded() -> None:
@@ -228,6 +267,36 @@ def test_cells_that_newer_events_have_moved_are_not_judged() -> None:
     assert made.moving == {("acme", NOON)}
     made.judge_end(ledger, {0: version_of(1, CUT)})
     assert [what for _, what, _ in found(ledger)] == ["cell newer than the events topic"]
+
+
+def by_app(made: Cells) -> None:
+    """Count a vote by a rollup that no built-in monitor has."""
+    made.published(MinuteCount("acme", "app", ("web",), NOON + HOUR, 1000, version_of(1, 3), 0, 1, 0), 0, parked=False)
+
+
+def test_a_rollup_of_a_monitor_may_have_begun_at_any_time_but_what_it_counts_is_right() -> None:
+    for counted, checked in ((ALWAYS | {"app"}, 2), (ALWAYS, 1)):
+        ledger, made = Ledger(), cells(count(3))
+        made.counted = frozenset(counted)
+        by_app(made)
+        made.vote(replace(row(), app="web"), 0)  # an hour earlier: only the tenant counts it
+        made.vote(replace(row(), vote_time=NOON + HOUR, app="web"), 0)
+        made.judge_topic(ledger)
+        (difference,) = ledger.differences  # only the tenant's cell of the second hour is owed
+        assert difference.what == "cell absent from the topic"
+        assert difference.examples[0].startswith(f"tenant| {NOON + HOUR} ")
+        assert ledger.checked["cells"] == checked
+
+
+def test_a_rollup_that_is_counted_no_more_is_compared_with_the_topic_only() -> None:
+    ledger, made = Ledger(), cells()
+    by_app(made)
+    place = Name("acme", "app", "web", NOON + HOUR, 0)
+    made.judge_topic(ledger)  # the vote has gone elsewhere since
+    made.stored(ledger, place, version_of(1, 3), (0, 1, 0))
+    assert ledger.balanced
+    made.stored(ledger, place, version_of(1, 3), (0, 2, 0))
+    assert [what for _, what, _ in found(ledger)] == ["cell differs from the topic"]
 
 
 def test_only_the_sixteen_largest_users_are_published() -> None:

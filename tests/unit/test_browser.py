@@ -30,8 +30,9 @@ def test_a_page_votes_on_the_answer_of_its_token_as_the_person_of_its_token(site
     ]  # fmt: skip
 
 
-def test_a_token_says_when_it_expires_and_then_does(site: Site) -> None:
-    reply = site.ask(expires_in=60)
+@pytest.mark.parametrize("seconds", [60, 60.0])
+def test_a_token_says_when_it_expires_and_then_does(site: Site, seconds: float) -> None:
+    reply = site.ask(expires_in=seconds)
     assert reply.json()["expires_at"] == "2026-01-01T12:01:00Z"
     token = reply.json()["token"]
     site.now = NOON + 59.9
@@ -229,6 +230,13 @@ def test_a_token_ends_with_the_key_that_asked_for_it(site: Site) -> None:
     site.keys_file.write_text(site.keys_file.read_text().replace('tenant = "other"', 'tenant = "third"'))
     site.now += 2
     assert refusal(site.vote(other)) == (401, None, "unauthorized")
+
+
+def test_a_token_ends_when_its_key_loses_the_right_to_give_any(site: Site) -> None:
+    token = site.token()
+    site.keys_file.write_text(site.keys_file.read_text().replace('["ingest", "tokens"]', '["ingest"]', 1))
+    site.now += 2
+    assert refusal(site.vote(token)) == (401, None, "unauthorized")
 
 
 def test_old_token_keys_verify_until_they_are_removed(site: Site) -> None:

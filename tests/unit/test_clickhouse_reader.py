@@ -111,6 +111,20 @@ def test_an_outage_is_logged_once_and_its_end_too() -> None:
     assert "s3cret" not in str(logs)
 
 
-def test_certificates_are_checked_as_the_clients_options_say(tmp_path: Any) -> None:
-    with pytest.raises(FileNotFoundError):
-        ClickHouseReader(Account("https://store", "a", "b", {"ca_cert": str(tmp_path / "none.pem")}))
+def test_an_answer_that_breaks_off_is_no_answer() -> None:
+    (found,) = ask(lambda _: httpx.Response(200, content=b'{"x":"1"}\n{"x'))
+    assert isinstance(found, UnreadableError)
+
+
+@pytest.mark.parametrize(
+    ("url", "options", "reason"),
+    [
+        ("https://store", {"ca_cert": "/nowhere/ca.pem"}, "ca_cert /nowhere/ca.pem"),
+        ("http://store:port", {}, "ClickHouse's address: Invalid port"),
+        ("store:8123", {}, "ClickHouse's address must be as http://host:8123"),
+        ("clickhouse://store", {}, "ClickHouse's address must be as http://host:8123"),
+    ],
+)
+def test_settings_that_cannot_be_used_are_named(url: str, options: dict[str, str], reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        ClickHouseReader(Account(url, "a", "b", options))

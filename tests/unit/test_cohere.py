@@ -119,3 +119,11 @@ def test_the_oldest_client_has_its_key_checked_and_then_votes(cohere: Cohere) ->
     assert reply.json() == {"id": event.event_id}
     assert (event.request_id, event.rating, event.correction, event.comment) == ("g1", False, "better", None)
     assert event.source.startswith("cohere3/")
+
+
+def test_a_dialect_is_one_module_and_its_routes() -> None:
+    """Adding one touches nothing else: whoever names the module is the table of routes."""
+    root = Path(__file__).resolve().parents[2]
+    places = [path for stage in ("producers", "thumbstream", "schemas") for path in (root / stage).rglob("*.py")]
+    sources = {path: path.read_text("utf-8") for path in places}
+    assert {path.name for path, text in sources.items() if "cohere3" in text} == {"cohere3.py", "routing.py"}

@@ -14,6 +14,7 @@ from processors.deduplicate import MAX_CLAMPED, MAX_REGISTERS, MAX_ROW_CHARACTER
 from processors.tripwire import LIMIT, WINDOW
 from producers.dialects.exchange import PROBLEMS
 from schemas.constraints import REASONS
+from sinks.delivery.parking import GAVE_UP, PRIVATE, REFUSED, STAGE
 from sinks.lane import UNSTORABLE
 from thumbstream.settings import PREFIX, Settings
 from thumbstream.telemetry import EXIT_CRASH, EXIT_STOP
@@ -80,7 +81,8 @@ def test_the_table_of_dead_letters_has_every_word_of_resolve_and_of_the_sink() -
     # The sink skips in silence what resolve reports, but for events that only a full row has no room for. Of the other
     # topics' records only reading can fail.
     assert skipped == {word for word, _ in by_resolve} - {"too_large"}
-    assert set(refusals("letters")) == by_resolve | {("undecodable", "sink"), (UNSTORABLE, "sink")}
+    by_deliver = {(word, STAGE) for word in (REFUSED, PRIVATE, GAVE_UP)}
+    assert set(refusals("letters")) == by_resolve | by_deliver | {("undecodable", "sink"), (UNSTORABLE, "sink")}
 
 
 def test_the_limits_of_a_row_are_the_codes() -> None:

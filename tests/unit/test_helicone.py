@@ -144,3 +144,10 @@ def test_a_path_knows_its_methods() -> None:
     refused = match("PUT", "/v1/events", ROUTES)
     assert isinstance(refused, Problem)
     assert (refused.status, refused.allow) == (405, ("POST",))
+
+
+def test_a_path_that_is_spelt_out_is_no_placeholders() -> None:
+    refused = match("PUT", "/v1/feedback/generate", ROUTES)
+    assert isinstance(refused, Problem)
+    assert refused.allow == ("POST",)
+    assert not isinstance(match("PUT", "/v1/feedback/generated", ROUTES), Problem)

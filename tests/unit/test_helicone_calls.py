@@ -97,6 +97,14 @@ def test_the_older_calls_other_refusals_are_plain_text_too(helicone: Helicone) -
         assert reply.text
 
 
+@pytest.mark.parametrize("path", ["/v1/feedback", "/v1/request/h/feedback"])
+def test_a_providers_key_beside_ours_does_no_harm(helicone: Helicone, path: str) -> None:
+    headers = {"Authorization": "Bearer sk-of-a-provider", "Helicone-Auth": f"Bearer {helicone.key}"}
+    reply = helicone.send("POST", path, headers, '{"helicone-id": "h", "rating": true}')
+    assert reply.status_code == 200
+    assert helicone.event.request_id == "h"
+
+
 def test_a_property_becomes_metadata_and_a_dimension_where_it_is_one(helicone: Helicone) -> None:
     reply = helicone.call("/v1/request/r/property", {"key": "environment", "value": "beta"}, "PUT")
     assert (reply.status_code, reply.json()) == (200, ENVELOPE)
@@ -217,6 +225,40 @@ def test_an_answer_logged_as_text_is_read(helicone: Helicone, text: str, answer:
     log = {"providerRequest": {}, "providerResponse": {"status": 200, "json": {}, "textBody": text}}
     assert helicone.call("/custom/v1/log", log).status_code == 200
     assert json.loads(helicone.event.metadata["response"] or "") == answer
+
+
+@pytest.mark.parametrize(
+    ("path", "response"),
+    [
+        ("/oai/v1/log", {"choices": [{"text": "old form"}]}),
+        ("/oai/v1/log", {"output_text": "new form"}),
+        ("/anthropic/v1/log", {"content": [{"type": "text", "text": "in "}, {"type": "text", "text": "parts"}]}),
+        ("/googleapis/v1/log", {"candidates": [{"content": {"parts": [{"text": "in parts"}]}}]}),
+    ],
+)
+def test_every_providers_form_of_an_answer_is_read(helicone: Helicone, path: str, response: dict[str, Any]) -> None:
+    log = {"providerRequest": {"json": {}}, "providerResponse": {"json": response}}
+    assert helicone.call(path, log).status_code == 200
+    assert json.loads(helicone.event.metadata["response"] or "") in ("old form", "new form", "in parts")
+
+
+@pytest.mark.parametrize(
+    ("response", "counts"),
+    [
+        ({"usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 6}}, (3, 2, 6)),
+        ({"usage": {"input_tokens": 3, "output_tokens": 2}}, (3, 2, 5)),
+        ({"usageMetadata": {"promptTokenCount": 3, "candidatesTokenCount": 2, "totalTokenCount": 5}}, (3, 2, 5)),
+        ({"usage": {"input_tokens": "3"}}, (None, None, None)),
+    ],
+)
+def test_what_a_call_cost_is_kept(helicone: Helicone, response: dict[str, Any], counts: tuple[int | None, ...]) -> None:
+    timing = {"startTime": {"seconds": 1_767_268_800, "milliseconds": 900}, "timeToFirstToken": 70}
+    timing["endTime"] = {"seconds": 1_767_268_802, "milliseconds": 100}
+    log = {"providerRequest": {}, "providerResponse": {"json": response}, "timing": timing}
+    assert helicone.call("/custom/v1/log", log).status_code == 200
+    kept = {name: json.loads(text or "") for name, text in helicone.event.metadata.items()}
+    assert (kept["latency"], kept["time_to_first_token"]) == (1200, 70)
+    assert tuple(kept.get(f"{name}_tokens") for name in ("prompt", "completion", "total")) == counts
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,18 @@ ROOT = Path(__file__).resolve().parents[2]
 STAGES = ("producers", "processors", "sinks")
 SHELLS = {
     "credentials", "resolve", "watch", "marks", "replay", "reading", "tail", "outputs", "transport", "tables", "agents",
-    "app",
+    "app", "announce",
 }  # fmt: skip
 PURE_ELSEWHERE = {
     "schemas.events", "schemas.topics", "schemas.constraints", "schemas.feedback_ids",
+    *(f"sinks.delivery.{name}" for name in (
+        "receivers", "subscription", "messages", "wording", "slack", "alertmanager", "requests", "replies", "signing",
+        "addresses", "queue", "intake", "votes", "parking", "staleness",
+    )),
     "producers.validation", "producers.grants", "producers.limits", "producers.addresses", "producers.cors",
     "sinks.rows", "sinks.batch", "sinks.continuity",
+    "thumbstream.console.request_columns", "thumbstream.console.filter_tree", "thumbstream.console.filter_sql",
+    "thumbstream.console.request_query", "thumbstream.console.request_statements", "thumbstream.console.request_rows",
 }  # fmt: skip
 SHARED = ("schemas.events", "schemas.topics", "schemas.constraints", "schemas.feedback_ids")
 WORLDLY = {"asyncio", "os", "random", "secrets", "socket", "subprocess", "tempfile", "threading", "time", "uuid"}

@@ -98,7 +98,7 @@ def test_a_wait_is_told_in_whole_seconds() -> None:
 def test_an_address_is_the_one_that_the_outermost_trusted_proxy_saw(
     peer: str, forwarded: str, proxies: int, found: str
 ) -> None:
-    assert address(peer, {"x-forwarded-for": forwarded}, proxies) == found
+    assert address(peer, forwarded, proxies) == found
 
 
 def limited(reply: httpx.Response, wait: int) -> bool:

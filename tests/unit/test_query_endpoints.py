@@ -9,9 +9,11 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 
+from producers.access import Protection
 from producers.bodies import MAX_BODY
 from producers.gateway import create_app
 from producers.keys import Keys, create_key
+from producers.limits import Rate
 from producers.publisher import MemoryPublisher
 from thumbstream.console.clickhouse_reader import ResultTooLargeError, UnreadableError
 from thumbstream.console.helicone_queries import HeliconeQueries
@@ -49,10 +51,11 @@ class FakeReader:
 class Console:
     """A whole gateway with query endpoints, and keys with and without the right."""
 
-    def __init__(self, directory: Path, *, reader: bool = True, limits: Limits | None = None) -> None:
+    def __init__(self, directory: Path, *, reader: bool = True, **options: Any) -> None:
         file = directory / "keys.toml"
         self.secret = create_key(file, "acme", ["query"])
         self.writer = create_key(file, "acme", ["ingest"])
+        self.page = create_key(file, "acme", ["query"], origins=["https://chat.example"])
         self.reader, self.metrics = FakeReader(), Metrics()
         keys = Keys(file)
         queries = HeliconeQueries(
@@ -61,7 +64,7 @@ class Console:
             Statements("analytics"),
             self.reader if reader else None,
             missing="queries are not set up here: no URL",
-            limits=limits,
+            **options,
         )
         self.app = create_app(MemoryPublisher(), keys, self.metrics, more=queries.routes())
 
@@ -126,6 +129,21 @@ def test_nobody_asks_without_a_key_that_has_the_right(console: Console) -> None:
     assert console.reader.asked == []
 
 
+def test_a_key_made_for_pages_answers_those_pages_only(console: Console) -> None:
+    headers = {"Authorization": f"Bearer {console.page}"}
+    answer(console.post("query", ALL, Origin="https://chat.example", **headers))
+    assert error(console.post("query", ALL, Origin="https://evil.example", **headers))[0] == 403
+
+
+def test_queries_have_a_rate_per_key_and_guessing_has_one_per_address(tmp_path: Path) -> None:
+    rates = Protection(per_key=Rate(0.001, 2), per_address=Rate(0.001, 1), monotonic=lambda: 0.0)
+    console = Console(tmp_path, protection=rates)
+    assert [console.post("query", ALL).status_code for _ in range(3)] == [200, 200, 429]
+    guesses = [console.post("query", ALL, Authorization="Bearer ts_a_b") for _ in range(2)]
+    assert [reply.status_code for reply in guesses] == [401, 429]
+    assert int(guesses[1].headers["retry-after"]) > 100
+
+
 def test_the_scheme_of_the_header_has_no_case(console: Console) -> None:
     answer(console.post("query", ALL, Authorization=f"BEARER {console.secret}"))
 
@@ -169,7 +187,7 @@ def test_nothing_asked_is_nothing_answered(console: Console) -> None:
     assert console.reader.asked == []
 
 
-@pytest.mark.parametrize("path", ["r1", "a%2Fb", "%20", "r%00", "%F0%9F%91%8D"])
+@pytest.mark.parametrize("path", ["r1", "a%2Fb", "%20", "r%00", "a" * 257, "%F0%9F%91%8D"])
 def test_a_request_that_is_not_there_is_404(console: Console, path: str) -> None:
     console.reader.gives = []
     assert error(console.get(path)) == (404, "Request not found")

@@ -23,6 +23,7 @@ def test_the_first_ids_stay_what_they_are() -> None:
     first = {entry.record: entry.id for entry in REGISTRY.entries if entry.version == 1}
     assert first == {
         "FeedbackEvent": 1, "ResolvedFeedback": 2, "MinuteCount": 3, "Progress": 4, "Alert": 5, "DeadLetter": 6,
+        "MonitorSet": 8,
     }  # fmt: skip
 
 

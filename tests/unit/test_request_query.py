@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from thumbstream.console.clickhouse_reader import bound
 from thumbstream.console.filter_tree import EVERYTHING, RefusedQueryError
-from thumbstream.console.request_columns import CREATED, PROPERTY, RATING, SORTS
+from thumbstream.console.request_columns import CREATED, PROPERTY, SCORED, SORTS
 from thumbstream.console.request_query import Order, RequestQuery, parse_ids, parse_query
 from thumbstream.console.request_rows import request_row
 from thumbstream.console.request_statements import Statements
@@ -43,9 +44,10 @@ def test_the_vendors_own_example_of_every_field_is_a_query() -> None:
     assert parse_query({"filter": "all", "includeInputs": True, "limit": 1000.0}).limit == 1000
 
 
-def test_scored_requests_are_those_with_a_rating() -> None:
+def test_scored_requests_are_a_filter_of_their_own() -> None:
     scored = parse_query({"filter": "all", "isScored": True}).filter
-    assert RATING.sql in Statements("v").count("acme", scored).sql
+    assert SCORED.sql in Statements("v").count("acme", scored).sql
+    assert SCORED.sql not in Statements("v").count("acme", parse_query({"filter": "all"}).filter).sql
 
 
 @pytest.mark.parametrize(
@@ -86,7 +88,8 @@ def test_ids_are_texts_and_not_too_many() -> None:
     for body in ({}, {"requestIds": "a"}, {"requestIds": [1]}, {"requestIds": [None]}):
         assert refusal(body, parse_ids) == "requestIds: must be a list of texts"
     assert refusal({"requestIds": ["a"] * 1001}, parse_ids) == "requestIds: more than 1000"
-    assert refusal({"requestIds": ["a\0"]}, parse_ids).startswith("requestIds: each must have at most 1024")
+    for text in ("", "a\0", "a" * 257, "\u00e4" * 129):
+        assert refusal({"requestIds": [text]}, parse_ids).startswith("requestIds: each must have 1 to 256 bytes")
     assert refusal({"requestIds": [], "limit": 1}, parse_ids).startswith("limit: there is no such field")
 
 
@@ -108,6 +111,15 @@ def test_every_statement_is_of_one_tenant_wherever_it_reads() -> None:
         reads = statement.sql.count("FROM views.requests")
         assert reads == statement.sql.count("WHERE tenant_id = {p") > 0
         assert list(statement.parameters.values()).count("acme") == reads
+
+
+def test_many_ids_travel_in_parts_that_a_server_takes() -> None:
+    ids = tuple(str(number) for number in range(1_000))
+    statement = Statements("v").by_ids("acme", ids)
+    parts = [value for value in statement.parameters.values() if isinstance(value, tuple)]
+    assert sum(parts, ()) == ids
+    assert max(len(bound(("'" * 256,) * len(part))) for part in parts) < 128 << 10
+    assert statement.sql.count("request_id IN ({p") == len(parts)
 
 
 def test_a_database_is_a_plain_name() -> None:

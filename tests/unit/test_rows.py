@@ -10,6 +10,7 @@ from schemas.events import (
     DeadLetter,
     FeedbackEvent,
     MinuteCount,
+    MonitorSet,
     Progress,
     ResolvedFeedback,
     Stamp,
@@ -200,6 +201,7 @@ def test_a_dead_letter_without_a_place_keeps_its_absence() -> None:
 
 def test_a_progress_mark_becomes_no_row() -> None:
     assert rows_of(Progress(1000, 4, 5, 6), AT) == ()
+    assert rows_of(MonitorSet("", "{}"), AT) == ()
 
 
 def test_no_table_names_a_column_twice() -> None:

@@ -10,12 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from processors.minutes import rollup_name
+from processors.monitors import rollups
 from schemas.events import MISSING, MinuteCount, ResolvedFeedback
 from schemas.topics import group_key
 from thumbstream.audit.ledger import Ledger
 
 MINUTE = 60_000
 TENANT = "tenant"  # the rollup over everything of a tenant
+ALWAYS = frozenset(map(rollup_name, rollups()))  # what is counted whatever monitors say
 _PARTITIONS = 1000
 _MINUTES = 1 << 33
 _TOP = 16
@@ -42,10 +45,13 @@ class Cells:
     """Slots by packed name. `cuts` gives, by partition, the version from which on nothing is judged.
 
     `whole`: the minutes topic still holds all that was ever published, so that a cell may not be absent from it.
+    `counted`: the rollups of today. Cells of others were right when they were written, and may be out of date; one that
+    is not counted ALWAYS may have begun at any time, so its cells may be absent.
     """
 
     cuts: Mapping[int, int]
     whole: bool
+    counted: frozenset[str] = ALWAYS
     rollups: set[str] = field(default_factory=lambda: {TENANT})
     moving: set[tuple[str, int]] = field(default_factory=set)  # (tenant, minute) of tenants' cells not judged
     _groups: dict[tuple[str, str, str], int] = field(default_factory=dict)
@@ -90,10 +96,10 @@ class Cells:
         for packed, slot in self._slots.items():
             name, version = self._name(packed), self._versions[slot]
             expected, found = self._three(self._expected, slot), self._three(self._found, slot)
-            if version >= self.cuts[name.partition]:
+            if version >= self.cuts[name.partition] or name.rollup not in self.counted:
                 self._pass_over(ledger, "cells", name)
             elif version == _NONE:
-                if self.whole and any(expected):
+                if self.whole and any(expected) and name.rollup in ALWAYS:
                     _differ(ledger, "minutes", "cell absent from the topic", name, expected, (0, 0, 0))
             else:
                 ledger.check("cells")
@@ -110,7 +116,8 @@ class Cells:
         slot = self._slot(name)
         self._stored[slot] = 1
         known = self._versions[slot]
-        if max(version, known) >= self.cuts[name.partition]:
+        unknown = known == _NONE and name.rollup not in ALWAYS
+        if unknown or max(version, known) >= self.cuts[name.partition]:
             self._pass_over(ledger, "stored cells", name)
             return
         ledger.check("stored cells")
@@ -125,7 +132,8 @@ class Cells:
                 continue
             name, version = self._name(packed), self._versions[slot]
             expected = self._three(self._expected if version == _NONE else self._found, slot)
-            if version < self.cuts[name.partition] and (version != _NONE or any(expected)):
+            owed = version != _NONE or (any(expected) and name.rollup in ALWAYS)
+            if version < self.cuts[name.partition] and owed:
                 _differ(ledger, "clickhouse", "cell missing", name, expected, (0, 0, 0))
 
     def judge_end(self, ledger: Ledger, ends: Mapping[int, int]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from schemas.topics import Topics, version_of
+from thumbstream.audit.cells import ALWAYS
 from thumbstream.audit.ledger import Ledger
 
 
@@ -15,12 +16,16 @@ class NotJudgedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What is audited: events appended at or after `since` (epoch ms), waiting `wait` seconds for the stages."""
+    """What is audited: events appended at or after `since` (epoch ms), waiting `wait` seconds for the stages.
+
+    `rollups`: what is counted by now.
+    """
 
     topics: Topics
     epoch: int = 1
     since: int | None = None
     wait: float = 30.0
+    rollups: frozenset[str] = ALWAYS
 
     def versions(self, offsets: Mapping[int, int]) -> dict[int, int]:
         """Partition -> the version of its offset."""

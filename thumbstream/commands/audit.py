@@ -15,10 +15,13 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from confluent_kafka import KafkaException
 from urllib3.exceptions import HTTPError
 
+from processors.minutes import rollup_name
+from processors.monitors import rollups
 from sinks.clickhouse import connect
-from thumbstream import target
+from thumbstream import monitors_file, target
 from thumbstream.audit import gauges, report
 from thumbstream.audit.auditor import Auditor
+from thumbstream.audit.cells import ALWAYS
 from thumbstream.audit.scope import Findings, NotJudgedError, Scope
 from thumbstream.audit.store_books import StoreBooks
 from thumbstream.audit.topic_books import TopicBooks
@@ -35,7 +38,8 @@ def run(
 ) -> int:
     """Audit and print; gives the exit code. `metrics`: where gauges go, untouched when nothing could be judged."""
     settings = located(settings, ready_file)
-    scope = Scope(settings.topics, settings.epoch, None if since is None else moment(since, time.time()), wait)
+    moment_of = None if since is None else moment(since, time.time())
+    scope = Scope(settings.topics, settings.epoch, moment_of, wait, _counted(settings.monitors_file))
     began = time.monotonic()
     try:
         findings = audit(settings, scope)
@@ -52,6 +56,13 @@ def run(
     else:
         click.echo("\n".join(report.lines(findings, seconds)))
     return BALANCED if findings.ledger.balanced else DIFFERENT
+
+
+def _counted(monitors: Path | None) -> frozenset[str]:
+    try:
+        return ALWAYS | frozenset(map(rollup_name, rollups(monitors_file.load(monitors))))
+    except monitors_file.MonitorsFileError as error:
+        raise click.ClickException(str(error)) from error
 
 
 def audit(settings: Settings, scope: Scope) -> Findings:

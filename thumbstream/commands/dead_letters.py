@@ -14,8 +14,10 @@ from rich.text import Text
 
 from producers.kafka import BY_KEY, chosen_partition, message
 from schemas.codec import Codec
-from schemas.events import DeadLetter, FeedbackEvent
+from schemas.events import Alert, DeadLetter, FeedbackEvent
+from sinks.delivery.receivers import ReceiversError
 from thumbstream import letter_topic
+from thumbstream.commands.deliver import load
 from thumbstream.dead_letters import (
     DROPPED,
     REPLAYED,
@@ -29,7 +31,9 @@ from thumbstream.dead_letters import (
     summary,
     visible,
 )
+from thumbstream.redelivery import is_delivery, newest_alerts, redelivery
 from thumbstream.settings import Settings
+from thumbstream.whole_topic import records
 
 _NO_HEADERS: dict[str, bytes] = {}
 
@@ -77,7 +81,9 @@ def show(settings: Settings, letter_id: str) -> None:
 
 
 def replay(settings: Settings, chosen: Choice, limit: int | None, *, sure: bool) -> int:
-    """Publish the chosen letters' events again and mark the letters; the exit code, 1 when one could not be.
+    """Publish the chosen letters' events again, tell receivers what was parked for them, and mark the letters.
+
+    The exit code, 1 when one could not be.
 
     A crash between both leaves letters open whose event is back: to replay them again is harmless, as the event
     keeps its id and its time.
@@ -85,12 +91,13 @@ def replay(settings: Settings, chosen: Choice, limit: int | None, *, sure: bool)
     codec = Codec()
     letters = _chosen(settings, codec, chosen, limit, "Replay", sure=sure)
     fit: list[tuple[DeadLetter, FeedbackEvent]] = []
-    for letter in letters:
+    for letter in (letter for letter in letters if not is_delivery(letter)):
         try:
             fit.append((letter, event_to_replay(letter, codec, settings.topics.events.name)))
         except UnreplayableError as error:
             _say(letter, f"not replayed: {error}")
-    marked = _mark(settings, codec, _publish_events(settings, codec, fit), REPLAYED)
+    done = _publish_events(settings, codec, fit) + _deliver(settings, codec, letters)
+    marked = _mark(settings, codec, done, REPLAYED)
     return 0 if marked == len(letters) else 1
 
 
@@ -138,6 +145,27 @@ def _publish_events(
         if problem is not None:
             _say(letter, f"not replayed: {problem}")
     return [letter for (letter, _), problem in zip(fit, outcomes, strict=True) if problem is None]
+
+
+def _deliver(settings: Settings, codec: Codec, letters: Sequence[DeadLetter]) -> list[DeadLetter]:
+    """The letters about deliveries that have reached their receivers now."""
+    parked = [letter for letter in letters if is_delivery(letter)]
+    if not parked:
+        return []
+    try:
+        alerts = newest_alerts(list(records(settings, codec, settings.topics.alerts.name, Alert)))
+        receivers = load(settings)
+    except (KafkaException, ReceiversError) as error:
+        raise click.ClickException(str(error)) from error
+    done = []
+    with redelivery(receivers, codec, alerts) as again:
+        for letter in parked:
+            try:
+                again.tell(letter)
+                done.append(letter)
+            except UnreplayableError as error:
+                _say(letter, f"not replayed: {error}")
+    return done
 
 
 def _mark(settings: Settings, codec: Codec, letters: Sequence[DeadLetter], handled: str) -> int:

@@ -29,8 +29,10 @@ from thumbstream.target import Target
 _BATCH = 1_000  # events that the gateway takes at once
 _PATIENCE_SECONDS = 60.0
 _POLL_SECONDS = 0.3
-# Not only the requests that count as this user's now: others may have spoken last.
+# Not only the requests that count as this user's now: others may have spoken last. A change by a feedback id of which
+# nothing is known here names no request.
 _OF_USER = """SELECT request_id FROM {views}.vote_history WHERE tenant_id = {tenant:String} AND user_id = {user:String}
+AND request_id != ''
 UNION DISTINCT SELECT request_id FROM {views}.requests WHERE tenant_id = {tenant:String} AND user_id = {user:String}"""
 # The erasure's own event is stored after all that was said before it: from then on a purge finds everything.
 _SHOWS = """SELECT request_id FROM {tables}.feedback_events
@@ -179,4 +181,4 @@ def _wait(store: _Store, request_id: str, event_id: str) -> bool:
 def _print(settings: Settings, tenant: str, count: int, *, purged: bool) -> None:
     rows = [tuple(due) for due in report(settings.topics, time.time_ns() // 1_000_000, purged=purged)]
     Console().print(table(["content is gone from", "at the latest (UTC)"], rows, f"{tenant}: {count} requests erased"))
-    click.echo("Kept: tenant and request id, so that nothing that comes later brings a request back.")
+    click.echo("Kept: tenant, request id and feedback ids, so that nothing that comes later brings a request back.")

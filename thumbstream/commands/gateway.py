@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import structlog
+
 from producers import feedback_ids
 from producers.access import Protection, Tokens
 from producers.feedback_ids import FeedbackIds, SecretsError, SecretsFile
@@ -17,7 +19,7 @@ from thumbstream.settings import Settings
 from thumbstream.telemetry import EXIT_STOP, Metrics, die
 from thumbstream.widget import page
 
-_NO_STORE = "queries are not set up here: THUMBSTREAM_CLICKHOUSE_URL is empty"
+_log = structlog.get_logger(__name__)
 
 
 def run(settings: Settings) -> None:
@@ -32,8 +34,9 @@ def run(settings: Settings) -> None:
         die(str(error), code=EXIT_STOP)
     metrics = Metrics()
     publisher = KafkaPublisher(settings.kafka_bootstrap_servers, settings.topics.events, metrics, extra=settings.kafka)
-    reader = query_reader(settings)
-    queries = HeliconeQueries(keys, metrics, Statements(settings.clickhouse_views), reader, missing=_NO_STORE)
+    reader, missing = query_reader(settings)
+    statements = Statements(settings.clickhouse_views)
+    queries = HeliconeQueries(keys, metrics, statements, reader, missing=missing, protection=protection)
     app = create_app(
         publisher,
         keys,
@@ -61,9 +64,16 @@ def protect(settings: Settings, keys: Keys) -> Protection:
     )
 
 
-def query_reader(settings: Settings) -> ClickHouseReader | None:
-    """Who answers queries: the analysts' login, which may read views and nothing else. None without a ClickHouse."""
+def query_reader(settings: Settings) -> tuple[ClickHouseReader | None, str]:
+    """Who answers queries: the analysts' login, which may read views and nothing else. Or nobody, and why.
+
+    Votes are taken in any case, so settings that cannot be used are told to whoever asks, and to the log.
+    """
     if not settings.clickhouse_url:
-        return None
+        return None, "queries are not set up here: THUMBSTREAM_CLICKHOUSE_URL is empty"
     login = settings.clickhouse_analyst_user, settings.clickhouse_analyst_password
-    return ClickHouseReader(Account(settings.clickhouse_url, *login, settings.clickhouse))
+    try:
+        return ClickHouseReader(Account(settings.clickhouse_url, *login, settings.clickhouse)), ""
+    except ValueError as error:
+        _log.error("queries_off", problem=str(error))
+        return None, "queries are not set up here: the settings of ClickHouse cannot be used"

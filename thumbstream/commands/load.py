@@ -50,7 +50,7 @@ def run(
     api_key: str | None,
 ) -> int:
     """Load and say what happened; 1 if anything was refused or the gateway stayed away, else 0."""
-    plan = Plan(_pairs(mapping), _pairs(fixed), rest_as_metadata, keep_times, time.time_ns() // 1_000_000)
+    plan = Plan(pairs(mapping), pairs(fixed), rest_as_metadata, keep_times, time.time_ns() // 1_000_000)
     gateway, chosen, tally = target.find(url, api_key, ready_file), form_of(file, form), Tally()
     began = time.monotonic()
     with open_text(file) as source, Poster(gateway) as poster, _Rejects(rejects) as refused, _bar() as bar:
@@ -68,16 +68,17 @@ def run(
     return 1 if tally.refused else 0
 
 
-def _pairs(texts: tuple[str, ...]) -> dict[str, str]:
-    pairs = {}
+def pairs(texts: tuple[str, ...]) -> dict[str, str]:
+    """`FIELD=...` options as a mapping. UsageError for a field that is none."""
+    found = {}
     for text in texts:
         name, sign, value = text.partition("=")
         if not sign or (name not in FIELDS and not name.startswith("metadata.")):
             raise click.UsageError(
                 f"{text!r}: write FIELD=..., where FIELD is metadata.KEY or one of {', '.join(FIELDS)}"
             )
-        pairs[name] = value
-    return pairs
+        found[name] = value
+    return found
 
 
 def _bar() -> Progress:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from thumbstream.settings import Settings
 
 def run(settings: Settings, query: str, ready_file: Path | None, *, as_json: bool) -> None:
     """Ask and print."""
-    names, rows = ask(query, *_login(settings, ready_file))
+    names, rows = ask(query, *login(settings, ready_file))
     if as_json:
         for row in rows:
             click.echo(json.dumps(dict(zip(names, row, strict=True)), default=str, ensure_ascii=False))
@@ -27,16 +28,19 @@ def run(settings: Settings, query: str, ready_file: Path | None, *, as_json: boo
         Console().print(table(names, rows))
 
 
-def _login(settings: Settings, ready_file: Path | None) -> tuple[str, str, str, str]:
+def login(settings: Settings, ready_file: Path | None) -> tuple[str, str, str, str]:
+    """(address, user, password, database) of an analyst: from the settings, else from the ready file."""
     if settings.clickhouse_analyst_password and ready_file is None:
         user, password = settings.clickhouse_analyst_user, settings.clickhouse_analyst_password
         return settings.clickhouse_url, user, password, settings.clickhouse_views
     ready = target.read_ready(ready_file)
-    login = ready["clickhouse_analyst"]
-    return str(ready["clickhouse_url"]), login["user"], login["password"], login["database"]
+    found = ready["clickhouse_analyst"]
+    return str(ready["clickhouse_url"]), found["user"], found["password"], found["database"]
 
 
-def ask(query: str, url: str, user: str, password: str, database: str) -> tuple[list[str], list[tuple[Any, ...]]]:
+def ask(
+    query: str, url: str, user: str, password: str, database: str, parameters: Mapping[str, Any] | None = None
+) -> tuple[list[str], list[tuple[Any, ...]]]:
     """(column names, rows). ClickException with ClickHouse's own words when it refuses."""
     try:
         with closing(
@@ -44,7 +48,7 @@ def ask(query: str, url: str, user: str, password: str, database: str) -> tuple[
                 dsn=url, username=user, password=password, database=database, autogenerate_session_id=False
             )
         ) as client:
-            result = client.query(query)
+            result = client.query(query, parameters=dict(parameters or {}))
             return list(result.column_names), [tuple(row) for row in result.result_rows]
     except ClickHouseError as error:
         raise click.ClickException(str(error)) from error

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import click
 
+from sinks.delivery.receivers import ReceiversError
+from thumbstream import monitors_file
+from thumbstream.commands import deliver
 from thumbstream.local import ready_file as ready
 from thumbstream.local.data_directory import DataDirectoryInUseError, exclusive
 from thumbstream.local.kafka import KafkaError
@@ -20,13 +23,16 @@ OnChange = Callable[[dict[str, int], bool], None]
 
 
 def run(settings: Settings, directory: Path, brokers: int, ready_file: Path | None, *, auto: bool) -> int:
-    """Run until Ctrl-C or SIGTERM; the exit code."""
+    """Run until Ctrl-C or SIGTERM; the exit code. SIGHUP makes the workers read the monitors again."""
     try:
+        monitors_file.load(settings.monitors_file)
+        if settings.receivers_file is not None and settings.receivers_file.exists():
+            deliver.load(settings)
         with exclusive(directory):
             return _run(prepare(settings, directory, brokers, auto=auto), ready_file or directory / "ready.json")
     except PortInUseError as error:
         raise click.ClickException(f"{error} (`--ports auto` takes free ports)") from error
-    except (KafkaError, JarsError, DataDirectoryInUseError) as error:
+    except (KafkaError, JarsError, DataDirectoryInUseError, monitors_file.MonitorsFileError, ReceiversError) as error:
         raise click.ClickException(str(error)) from error
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import unquote
 
 import orjson
@@ -20,14 +20,14 @@ from starlette.routing import BaseRoute, Match, Route
 from starlette.types import Scope
 
 from producers import bodies
+from producers.access import Access, KeyRing, Protection
 from producers.bodies import DisconnectedError, ProblemError
 from producers.dialects import helicone
 from producers.dialects.exchange import Problem, Reply
-from producers.keys import Key
 from thumbstream.console.clickhouse_reader import Reader, ResultTooLargeError, UnreadableError
 from thumbstream.console.filter_tree import RefusedQueryError
 from thumbstream.console.query_slots import CrowdedError, Limits, Slots
-from thumbstream.console.request_query import parse_ids, parse_query
+from thumbstream.console.request_query import is_id, parse_ids, parse_query
 from thumbstream.console.request_rows import request_row
 from thumbstream.console.request_statements import Statement, Statements
 from thumbstream.telemetry import Metrics
@@ -42,14 +42,6 @@ _log = structlog.get_logger(__name__)
 Answer = Callable[[str, Request], Awaitable[object]]
 
 
-class KeyRing(Protocol):
-    """Who a secret stands for."""
-
-    def find(self, secret: str | None) -> Key | None:
-        """The key of a secret, or None."""
-        ...
-
-
 class HeliconeQueries:
     """The endpoints over one reader; without one (`missing` says why) every query is answered 503."""
 
@@ -62,9 +54,10 @@ class HeliconeQueries:
         *,
         missing: str = "queries are not set up here",
         limits: Limits | None = None,
+        protection: Protection | None = None,
     ) -> None:
-        self._keys, self._metrics, self._statements, self._reader = keys, metrics, statements, reader
-        self._missing = missing
+        self._metrics, self._statements, self._reader, self._missing = metrics, statements, reader, missing
+        self._access = Access(keys, protection or Protection())  # its own, so that queries use up no votes' rate
         self._slots = Slots(limits or Limits())
         self._memory = bodies.Memory(_BODIES_BYTES)
 
@@ -114,13 +107,12 @@ class HeliconeQueries:
             return helicone.trouble(Problem("internal", "something went wrong here"))
 
     def _tenant(self, request: Request) -> str:
-        """Whose requests the key may read. ProblemError for a key that is unknown or lacks the right."""
-        key = self._keys.find(helicone.secret(request.headers))
-        if key is None:
-            raise ProblemError(Problem("unauthorized", "the API key is missing or unknown"))
-        if "query" not in key.rights:
+        """Whose requests the key may read. ProblemError for one that is unknown, lacks the right, or asks too often."""
+        caller = self._access.arrive(request.scope, request.headers)
+        self._access.identify(caller, [helicone.HELICONE], request.headers, time.time())
+        if caller.key is None or "query" not in caller.key.rights:
             raise ProblemError(Problem("forbidden", "this key does not have the right query"))
-        return key.tenant
+        return caller.key.tenant
 
     async def _page(self, tenant: str, request: Request) -> object:
         query = parse_query(await self._document(request))
@@ -178,7 +170,7 @@ class _Path(Route):
 def _path_id(request: Request) -> str | None:
     """The id in the path. None when no request can have it."""
     text = unquote(request.path_params["request_id"])
-    return None if "\0" in text else text
+    return text if is_id(text) else None
 
 
 def _error(status: int, message: str) -> Reply:

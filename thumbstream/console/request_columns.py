@@ -75,6 +75,9 @@ SCORE = Column(
     keyed=True,
     prefix=SCORE_PREFIX,
 )
+SCORED = Column(
+    "boolean", f"(ifNull({_RATED}, 0) OR arrayExists(k -> startsWith(k, '{SCORE_PREFIX}'), mapKeys(metadata)))"
+)
 
 # table -> column -> what it stands for; a table that is a Column is a map: its columns are keys.
 TABLES: Mapping[str, Mapping[str, Column] | Column] = {

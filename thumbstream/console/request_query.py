@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from schemas.constraints import MAX_ID_BYTES
 from thumbstream.console.filter_tree import (
     MAX_KEY,
-    MAX_TEXT,
     Branch,
     Condition,
     Node,
@@ -15,7 +15,7 @@ from thumbstream.console.filter_tree import (
     parse_filter,
     shown,
 )
-from thumbstream.console.request_columns import RATING, SORTS, Column
+from thumbstream.console.request_columns import SCORED, SORTS, Column
 
 MAX_LIMIT = 1_000
 MAX_OFFSET = 10_000
@@ -55,7 +55,7 @@ def parse_query(document: object) -> RequestQuery:
         if flags[name]:
             raise RefusedQueryError(name, "is not known here, so it cannot be asked for")
     if flags["isScored"]:
-        tree = Branch("and", (tree, Condition(RATING, "not-equals", None)))
+        tree = Branch("and", (tree, Condition(SCORED, "equals", True)))
     limit = _count(body, "limit", MAX_LIMIT, DEFAULT_LIMIT)
     return RequestQuery(tree, limit, _count(body, "offset", MAX_OFFSET, 0), _order(body.get("sort")))
 
@@ -67,9 +67,14 @@ def parse_ids(document: object) -> tuple[str, ...]:
         raise RefusedQueryError("requestIds", "must be a list of texts")
     if len(ids) > MAX_IDS:
         raise RefusedQueryError("requestIds", f"more than {MAX_IDS}")
-    if any(len(each) > MAX_TEXT or "\0" in each for each in ids):
-        raise RefusedQueryError("requestIds", f"each must have at most {MAX_TEXT} characters, none of them NUL")
+    if not all(is_id(each) for each in ids):
+        raise RefusedQueryError("requestIds", f"each must have 1 to {MAX_ID_BYTES} bytes, none of them NUL")
     return tuple(ids)
+
+
+def is_id(text: str) -> bool:
+    """Whether a request can have this id at all."""
+    return 0 < len(text.encode()) <= MAX_ID_BYTES and "\0" not in text
 
 
 def _body(document: object, fields: tuple[str, ...]) -> Mapping[str, object]:

@@ -10,6 +10,7 @@ from thumbstream.console.filter_sql import Parameter, Parameters, condition, exp
 from thumbstream.console.filter_tree import Node
 from thumbstream.console.request_query import Order, RequestQuery
 
+_IDS_AT_ONCE = 200  # ClickHouse takes at most 128 KiB as one field of a form
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 # Names of their own, for an alias equal to a column's name would take its place in WHERE. Times in milliseconds.
 _ROW = (
@@ -45,7 +46,7 @@ class Statements:
             f"SELECT request_id FROM {self._matching(tenant, query.filter, parameters)} ORDER BY {order}"  # noqa: S608 - names of ours
             f" LIMIT {parameters.add(query.limit, 'UInt32')} OFFSET {parameters.add(query.offset, 'UInt32')}"
         )
-        return self._rows(tenant, ids, order, parameters)
+        return self._rows(tenant, f"request_id IN ({ids})", order, parameters)
 
     def count(self, tenant: str, tree: Node) -> Statement:
         """One row `total`: how many requests a filter takes."""
@@ -55,16 +56,17 @@ class Statements:
     def by_ids(self, tenant: str, ids: tuple[str, ...]) -> Statement:
         """Rows of the requests among `ids` that exist, newest first."""
         parameters = Parameters()
-        wanted = parameters.add(ids, "Array(String)")
-        return self._rows(tenant, wanted, _order(Order(), parameters), parameters)
+        parts = (ids[start : start + _IDS_AT_ONCE] for start in range(0, len(ids), _IDS_AT_ONCE))
+        wanted = " OR ".join(f"request_id IN ({parameters.add(part, 'Array(String)')})" for part in parts)
+        return self._rows(tenant, f"({wanted})", _order(Order(), parameters), parameters)
 
     def _matching(self, tenant: str, tree: Node, parameters: Parameters) -> str:
         owned = f"tenant_id = {parameters.add(tenant, 'String')}"
         return f"{self._view} WHERE {owned} AND {condition(tree, parameters)}"
 
-    def _rows(self, tenant: str, ids: str, order: str, parameters: Parameters) -> Statement:
+    def _rows(self, tenant: str, wanted: str, order: str, parameters: Parameters) -> Statement:
         owned = f"tenant_id = {parameters.add(tenant, 'String')}"
-        sql = f"SELECT {_ROW} FROM {self._view} WHERE {owned} AND request_id IN ({ids}) ORDER BY {order}"  # noqa: S608 - names of ours
+        sql = f"SELECT {_ROW} FROM {self._view} WHERE {owned} AND {wanted} ORDER BY {order}"  # noqa: S608 - names of ours
         return Statement(sql, parameters.values)
 
 

@@ -42,7 +42,7 @@ class ChildSpec:
     `start_seconds` bounds the time from the first start to the first yes.
     `on_healthy` runs each time the child has become healthy and before anything that starts after it (create topics,
     migrate tables): it must be repeatable; an exception fails the start.
-    Everything the child prints is appended to `log`.
+    Everything the child prints is appended to `log`. A child that `reloads` is passed SIGHUP on; it must handle it.
     """
 
     name: str
@@ -55,6 +55,7 @@ class ChildSpec:
     start_seconds: float = 60.0
     on_healthy: Callable[[], None] | None = None
     restart: RestartPolicy = RestartPolicy()
+    reloads: bool = False
 
 
 def waves(specs: Sequence[ChildSpec]) -> list[list[ChildSpec]]:

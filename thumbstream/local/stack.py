@@ -22,6 +22,7 @@ from thumbstream.settings import PREFIX, Settings
 
 TENANT = "local"
 KAFKA_PORT, CLICKHOUSE_PORT, GATEWAY_PORT = 9092, 8123, 8080
+DELIVER = "deliver"
 _HEALTH = ("resolve-1", "watch-1", "sink")
 
 
@@ -61,13 +62,15 @@ class Stack:
         """All children. Brokers and ClickHouse start first; stages start when what they talk to answers."""
         brokers = [replace(spec, on_healthy=self._create_topics) for spec in kafka.child_specs(self.brokers)]
         names = [spec.name for spec in brokers]
+        delivery = [replace(self._stage(DELIVER, (DELIVER,), names), reloads=True)] if DELIVER in self.health else []
         return [
             *brokers,
             self._clickhouse(),
             self._stage("gateway", ("gateway",), names, self.gateway_url + "/readyz"),
-            self._stage("resolve-1", ("worker", "resolve"), names),
-            self._stage("watch-1", ("worker", "watch"), names),
+            replace(self._stage("resolve-1", ("worker", "resolve"), names), reloads=True),
+            replace(self._stage("watch-1", ("worker", "watch"), names), reloads=True),
             self._stage("sink", ("sink",), [*names, "clickhouse"]),
+            *delivery,
         ]
 
     def _clickhouse(self) -> ChildSpec:
@@ -118,7 +121,9 @@ def prepare(settings: Settings, directory: Path, brokers: int, *, auto: bool) ->
     fixed = [KAFKA_PORT + number for number in range(brokers)]
     plan = kafka.prepare(directory / "kafka", brokers, "auto" if auto else fixed)
     taken = {int(server.rpartition(":")[2]) for server in plan.bootstrap.split(",")}
-    store, front, *health = _ports(2 + len(_HEALTH), taken) if auto else _fixed()
+    receivers_file = _receivers(settings)
+    watched = (*_HEALTH, DELIVER) if receivers_file else _HEALTH
+    store, front, *health = _ports(2 + len(watched), taken) if auto else _fixed(len(watched))
     logins = clickhouse.prepare_logins(directory / "clickhouse")
     keys_file, token_keys_file = directory / "keys.toml", directory / "token-keys.toml"
     create_if_missing(token_keys_file, datetime.now(UTC))
@@ -134,11 +139,19 @@ def prepare(settings: Settings, directory: Path, brokers: int, *, auto: bool) ->
         gateway_port=front,
         keys_file=keys_file,
         token_keys_file=token_keys_file,
+        monitors_file=settings.monitors_file.absolute() if settings.monitors_file else None,
+        receivers_file=receivers_file,
         data_dir=directory,
     )
     return Stack(
-        directory, chosen, plan, logins, _api_key(directory, keys_file), dict(zip(_HEALTH, health, strict=True))
+        directory, chosen, plan, logins, _api_key(directory, keys_file), dict(zip(watched, health, strict=True))
     )
+
+
+def _receivers(settings: Settings) -> Path | None:
+    """The receivers file, if there is one: without receivers nothing is to be delivered."""
+    path = settings.receivers_file
+    return path.absolute() if path is not None and path.exists() else None
 
 
 def environment(settings: Settings) -> dict[str, str]:
@@ -151,9 +164,9 @@ def _values(settings: Settings) -> dict[str, Any]:
     return {name: getattr(settings, name) for name in settings.__slots__}
 
 
-def _fixed() -> list[int]:
+def _fixed(health: int) -> list[int]:
     ports.require_free({"clickhouse": CLICKHOUSE_PORT, "gateway": GATEWAY_PORT})
-    return [CLICKHOUSE_PORT, GATEWAY_PORT, *ports.free_ports(len(_HEALTH))]
+    return [CLICKHOUSE_PORT, GATEWAY_PORT, *ports.free_ports(health)]
 
 
 def _ports(count: int, taken: set[int]) -> list[int]:

@@ -5,12 +5,14 @@
 
 Promises: a child starts when those it comes after are healthy; a crashed child is restarted, one that exits 78 is not
 and the rest keeps running; everything is gone within `stop_seconds` of the signal; if this process is killed, Linux
-kills every child. One thread does all of it, so callbacks and probes must be quick.
+kills every child. One thread does all of it, so callbacks and probes must be quick. SIGHUP goes on to healthy children
+that reload; when the terminal is gone that it was started from, it means stop.
 """
 
 import os
 import random
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -57,6 +59,7 @@ class Supervisor:
         self._say = say
         self._stop_seconds = stop_seconds
         self._stopping = False
+        self._reloading = False
         self._told: tuple[dict[str, int], bool] | None = None
 
     def run(self) -> int:
@@ -90,7 +93,21 @@ class Supervisor:
         """Whether every child is healthy."""
         return all(child.phase is Phase.HEALTHY for child in self._children.values())
 
+    def reload(self) -> None:
+        """Make `run` pass SIGHUP on; callable as `stop` is."""
+        self._reloading = True
+
+    def _pass_on_reload(self) -> None:
+        self._reloading = False
+        for child in self._children.values():
+            # One that is still starting may not handle it yet, and reads everything at its start anyway.
+            if child.spec.reloads and child.phase is Phase.HEALTHY and child.process is not None:
+                children.send_signal(child.process, signal.SIGHUP)
+                self._say(child.spec.name, "asked to reload")
+
     def _step(self) -> None:
+        if self._reloading:
+            self._pass_on_reload()
         for child in self._children.values():
             if self._stopping:
                 return
@@ -131,17 +148,31 @@ class Supervisor:
 
     @contextmanager
     def _stopped_by_signals(self) -> Iterator[None]:
-        """SIGTERM and SIGINT mean stop while this lasts; only a main thread can have that."""
+        """SIGTERM and SIGINT mean stop, SIGHUP reload, while this lasts; only a main thread can have that."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
 
-        def handle(_number: int, _frame: FrameType | None) -> None:
-            self.stop()
+        terminal = sys.stdout.isatty()
 
-        before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+        def handle(number: int, _frame: FrameType | None) -> None:
+            if number == signal.SIGHUP and not (terminal and _is_gone(sys.stdout.fileno())):
+                self.reload()
+            else:
+                self.stop()
+
+        numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        before = {number: signal.signal(number, handle) for number in numbers}
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def _is_gone(terminal: int) -> bool:
+    try:
+        os.tcgetpgrp(terminal)
+    except OSError:
+        return True
+    return False

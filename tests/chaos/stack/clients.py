@@ -21,7 +21,10 @@ _DRAIN_SECONDS = 90.0
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """One HTTP request; `events` are empty for a vendor's call, whose `rating` is the promise."""
+    """One HTTP request; `events` are empty for a vendor's call, whose `rating` is the promise about `request`.
+
+    Of a change the request is the feedback id.
+    """
 
     tenant: str
     path: str
@@ -29,8 +32,9 @@ class Post:
     content_type: str
     request: str
     events: tuple[Event, ...] = ()
-    rating: bool | None = None
+    rating: bool | str | None = None
     broken: int = 0  # items that the gateway must refuse
+    method: str = "POST"
 
 
 class Client(threading.Thread):
@@ -44,6 +48,7 @@ class Client(threading.Thread):
         self._connections = [http.client.HTTPConnection("127.0.0.1", port, timeout=_TIMEOUT) for port in gateways]
         self._pending: deque[Post] = deque()
         self._answered: deque[Post] = deque(maxlen=200)
+        self._given: deque[tuple[str, str]] = deque(maxlen=60)  # tenant and feedback id of votes that can be changed
         self._halt = threading.Event()
 
     def halt(self) -> None:
@@ -80,6 +85,10 @@ class Client(threading.Thread):
             return self._helicone(elapsed)
         if choice < 0.24:
             return self._batch(elapsed, now)
+        if choice < 0.34:
+            return self._portkey(elapsed)
+        if choice < 0.42 and self._given:
+            return self._change()
         tenant, event = self._voices.event(elapsed, now, named=choice < 0.9)
         return Post(tenant, "/v1/events", json.dumps(event).encode(), "application/json", "", (event,))
 
@@ -87,6 +96,21 @@ class Client(threading.Thread):
         tenant, request, rating = self._voices.rating(elapsed)
         body = json.dumps({"rating": rating}).encode()
         return Post(tenant, f"/v1/request/{request}/feedback", body, "application/json", request, rating=rating)
+
+    def _portkey(self, elapsed: float) -> Post:
+        tenant, request, rating = self._voices.rating(elapsed)
+        value = self._voices.dice.randint(0, 10) if rating else -1
+        body = json.dumps({"trace_id": request, "value": value}).encode()
+        return Post(tenant, "/v1/feedback", body, "application/json", request, rating=f"value {value}")
+
+    def _change(self) -> Post:
+        """Often right after the vote, at either gateway."""
+        dice = self._voices.dice
+        tenant, feedback_id = self._given[-1] if dice.random() < 0.5 else dice.choice(self._given)
+        value = dice.randint(-10, 10)
+        body = json.dumps({"value": value, "metadata": {"model": f"m{dice.randrange(8)}"}}).encode()
+        path, rating = f"/v1/feedback/{feedback_id}", f"value {value}"
+        return Post(tenant, path, body, "application/json", feedback_id, rating=rating, method="PUT")
 
     def _batch(self, elapsed: float, now: int) -> Post:
         dice, tenant = self._voices.dice, self._voices.dice.choice(TENANTS)
@@ -104,7 +128,7 @@ class Client(threading.Thread):
         connection = self._voices.dice.choice(self._connections)
         self._ledger.count("requests")
         try:
-            connection.request("POST", post.path, post.body, self._headers(post))
+            connection.request(post.method, post.path, post.body, self._headers(post))
             response = connection.getresponse()
             status, answer = response.status, response.read()
         except (OSError, http.client.HTTPException) as failure:
@@ -120,7 +144,10 @@ class Client(threading.Thread):
 
     def _judge(self, post: Post, status: int, answer: bytes) -> None:
         if post.rating is not None and status == 200:
-            self._ledger.acknowledge([Promise(post.tenant, post.request, None, post.rating)], "helicone")
+            way = "helicone" if isinstance(post.rating, bool) else f"portkey's {post.method}"
+            self._ledger.acknowledge([Promise(post.tenant, post.request, None, post.rating)], way)
+            if way == "portkey's POST":
+                self._given.append((post.tenant, json.loads(answer)["feedback_ids"][0]))
         elif post.rating is None and status == (207 if post.broken else 200):
             self._take(post, answer)
         elif not (status == 400 and not post.events):  # an empty batch holds nothing
@@ -142,7 +169,7 @@ class Client(threading.Thread):
     def _cut(self, post: Post) -> None:
         """Hang up in the middle of the body, or after it without waiting for the answer; it will be sent again."""
         dice, connection = self._voices.dice, self._voices.dice.choice(self._connections)
-        lines = [f"POST {post.path} HTTP/1.1", "Host: here", f"Content-Length: {len(post.body)}"]
+        lines = [f"{post.method} {post.path} HTTP/1.1", "Host: here", f"Content-Length: {len(post.body)}"]
         lines += [f"{name}: {value}" for name, value in self._headers(post).items()]
         whole = "\r\n".join([*lines, "", ""]).encode() + post.body
         kept = whole if dice.random() < 0.4 else whole[: -dice.randrange(1, len(post.body))]

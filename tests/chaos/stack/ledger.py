@@ -9,12 +9,15 @@ from typing import NamedTuple
 
 
 class Promise(NamedTuple):
-    """One event that was acknowledged. Helicone's clients never learn the id: they are told by request and rating."""
+    """One event that was acknowledged. Vendors' clients never learn the event's id: request and rating tell it.
+
+    Where the vendor's vote is a number, `rating` is the text `value 3`; of a change `request` is the feedback id.
+    """
 
     tenant: str
     request: str
     event_id: str | None
-    rating: bool | None = None
+    rating: bool | str | None = None
 
 
 class Ledger:

@@ -10,6 +10,7 @@ from unittest.mock import patch
 
 import clickhouse_connect
 
+from schemas.events import FeedbackEvent
 from tests.chaos import oracle, recount, replay
 from tests.chaos.oracle import Verdict
 from tests.chaos.plan import Plan
@@ -95,9 +96,9 @@ def _promises(verdict: Verdict, ledger: Ledger, newest: Newest) -> None:
     """Each acknowledged event is on the topic; ClickHouse was shown to hold the topic. Nothing rolled back is there."""
     there = {(event.tenant_id, event.request_id, event.event_id) for event in newest.events}
     calls = Counter(
-        (event.tenant_id, event.request_id, event.rating)
+        (event.tenant_id, event.request_id or event.feedback_id, _rating(event))
         for event in newest.events
-        if event.source.startswith("helicone")
+        if event.source.startswith(("helicone", "portkey"))
     )
     promised = Counter((p.tenant, p.request, p.rating) for p in ledger.acknowledged if p.event_id is None)
     named = {(p.tenant, p.request, p.event_id) for p in ledger.acknowledged if p.event_id is not None}
@@ -115,6 +116,10 @@ def _promises(verdict: Verdict, ledger: Ledger, newest: Newest) -> None:
         event.received_at is not None and event.event_time is not None and _off(event.received_at, event.event_time)
         for event in newest.events
     )
+
+
+def _rating(event: FeedbackEvent) -> bool | str | None:
+    return event.rating if event.value is None else f"value {event.value:.0f}"
 
 
 def _off(received_at: int, event_time: int) -> bool:

@@ -22,6 +22,8 @@ class Newest:
     def __init__(self, read: Callable[[str], Iterable[Entry]], prefix: str) -> None:
         self._codec = Codec()
         self.events = list(self._good(read(f"{prefix}events")))
+        votes = (event for event in self.events if event.kind == "vote")
+        self._ids = {(vote.tenant_id, vote.feedback_id): vote.request_id for vote in votes}
         self.rows: dict[bytes, ResolvedFeedback] = {}
         for entry in read(f"{prefix}latest"):
             self._keep(self.rows, entry.key, self._codec.decode_as(ResolvedFeedback, entry.value or b""))
@@ -50,6 +52,10 @@ class Newest:
         if key not in known or record.version >= known[key].version:
             known[key] = record
 
+    def request_of(self, event: FeedbackEvent) -> str:
+        """The request that an event is about; of a change its feedback id tells."""
+        return self._ids[event.tenant_id, event.feedback_id] if event.kind == "amend" else event.request_id
+
     @property
     def erased(self) -> set[tuple[str, str]]:
         """(tenant, request) that nobody may see any more."""
@@ -66,7 +72,7 @@ def compare(verdict: Verdict, newest: Newest, ask: Ask, ask_tables: Ask) -> None
     letters = {(letter.letter_id, letter.reason) for letter in newest.letters.values()}
     _same(verdict, "dead letters in ClickHouse", letters, ask_tables(_LETTERS))
     _same(verdict, "alert_history", {_transition(alert) for alert in newest.alerts.values()}, ask(_ALERTS))
-    said = {(event.tenant_id, event.request_id, event.event_id, event.event_time) for event in newest.events}
+    said = {(event.tenant_id, newest.request_of(event), event.event_id, event.event_time) for event in newest.events}
     seen = {event for event in said if event[:2] not in newest.erased}
     _same(verdict, "vote_history", seen, ask(_HISTORY))
 

@@ -1,0 +1,40 @@
+"""Prints the open alerts, one JSON object a line: python examples/open_alerts.py BOOTSTRAP [TOPIC [SCHEMA]].
+
+The topic is compacted by fingerprint: read from its beginning, it holds the newest transition of every alert.
+"""
+
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import confluent_kafka
+import fastavro
+
+topic = sys.argv[2] if len(sys.argv) > 2 else "feedback.high-negative-rate"
+schema_file = sys.argv[3] if len(sys.argv) > 3 else Path(__file__).parents[1] / "schemas" / "avro" / "alert.avsc"
+schema = fastavro.parse_schema(json.loads(Path(schema_file).read_text("utf-8")))
+settings = {"bootstrap.servers": sys.argv[1], "group.id": "open-alerts", "enable.partition.eof": True}
+consumer = confluent_kafka.Consumer(settings)
+partitions = consumer.list_topics(topic, timeout=15).topics[topic].partitions
+consumer.assign([confluent_kafka.TopicPartition(topic, number, 0) for number in partitions])
+newest: dict[str, dict[str, Any]] = {}
+ended = 0
+while ended < len(partitions):
+    message = consumer.poll(15)
+    if message is None:
+        sys.exit("the broker does not answer")
+    if (error := message.error()) is not None:
+        if error.code() != confluent_kafka.KafkaError._PARTITION_EOF:
+            sys.exit(str(error))
+        ended += 1
+        continue
+    value = message.value() or b""
+    alert: Any = fastavro.schemaless_reader(io.BytesIO(value[5:]), schema)  # 5 bytes of framing come first
+    if alert["version"] >= newest.get(alert["fingerprint"], alert)["version"]:  # a worker's late repetition is older
+        newest[alert["fingerprint"]] = alert
+consumer.close()
+for alert in newest.values():
+    if alert["status"] == "firing":
+        print(json.dumps(alert))
