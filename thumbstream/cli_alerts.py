@@ -13,7 +13,7 @@ from thumbstream.options import FILE, READY, load_settings
 
 @click.group()
 def alerts() -> None:
-    """Check what is watched, and try it on what was.
+    """See alerts, check what is watched, and try monitors on the votes of the past.
 
     Example: thumbstream alerts check monitors.toml
     """

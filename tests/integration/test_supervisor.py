@@ -123,6 +123,53 @@ def test_a_crashed_child_is_restarted_alone_and_that_is_told(supervision: Superv
     assert ({"supervisor": os.getpid(), "gateway": before["gateway"]}, False) in supervision.told
 
 
+RELOAD = """
+import signal, time
+signal.signal(signal.SIGHUP, lambda *_: print("read again", flush=True))
+print("up", flush=True)
+while True: time.sleep(0.1)
+"""
+
+
+def test_sighup_goes_on_to_the_children_that_reload(supervision: Supervision, tmp_path: Path) -> None:
+    supervision.run(supervision.spec("watch", RELOAD, reloads=True), supervision.spec("kafka", STAY))
+    before = supervision.until_healthy()
+    supervision.supervisor.reload()
+    log = tmp_path / "watch.log"
+    wait_until(lambda: log.read_text().splitlines() == ["up", "read again"], 60, "the child was asked")
+    assert supervision.supervisor.pids == before
+    assert [name for name, event in supervision.said if event == "asked to reload"] == ["watch"]
+
+
+IN_A_TERMINAL = """
+import fcntl, os, sys, termios
+os.setsid()
+fcntl.ioctl(1, termios.TIOCSCTTY, 0)
+from thumbstream.local.supervisor import Supervisor
+supervisor = Supervisor([], on_change=lambda *_: os.write(2, b"up "))
+reload = supervisor.reload
+supervisor.reload = lambda: (reload(), os.write(2, b"reloads "))
+code = supervisor.run()
+os.write(2, b"stopped")
+os._exit(code)
+"""
+
+
+def test_a_terminal_that_is_closed_stops_it_and_sighup_alone_does_not(tmp_path: Path) -> None:
+    master, slave = os.openpty()
+    log = tmp_path / "said"
+    with log.open("wb") as said:
+        command = [sys.executable, "-c", IN_A_TERMINAL]
+        process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=said)
+    os.close(slave)
+    wait_until(lambda: log.read_text() == "up ", 60, "it runs")
+    process.send_signal(signal.SIGHUP)
+    wait_until(lambda: log.read_text() == "up reloads ", 60, "it reloads")
+    os.close(master)
+    assert process.wait(60) == 0
+    assert log.read_text() == "up reloads stopped"
+
+
 def test_delays_grow_while_a_child_keeps_crashing(supervision: Supervision) -> None:
     policy = RestartPolicy(first=0.1, longest=0.4)
     child = supervision.spec("sink", "print('up', flush=True); raise SystemExit(3)", restart=policy, start_seconds=20)

@@ -163,3 +163,12 @@ def test_token_keys_are_made_rotated_and_cut_and_their_secrets_not_told(tmp_path
 
 def test_the_version_is_told() -> None:
     assert re.fullmatch(r"thumbstream, version \d+\.\d+\.\d+\n", call("--version").stdout)
+
+
+def test_up_refuses_a_wrong_file_of_monitors_before_it_starts_anything(tmp_path: Path) -> None:
+    file = tmp_path / "monitors.toml"
+    file.write_text('[[monitor]]\nname = "x"\nz = -1\n')
+    answer = call("up", "--data-dir", str(tmp_path / "data"), THUMBSTREAM_MONITORS_FILE=str(file))
+    assert answer.exit_code == 1
+    assert f"{file}:3: monitor x: z: must be a number above 0 and below 10, is -1" in answer.stderr
+    assert not (tmp_path / "data").exists()

@@ -1,13 +1,14 @@
 """Golden examples: every client must write these bytes, and every release must read them."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from processors.merge import merge
 from schemas.codec import Codec
 from schemas.constraints import violation
-from schemas.events import FeedbackEvent, Progress, ResolvedFeedback
+from schemas.events import Alert, FeedbackEvent, Progress, ResolvedFeedback
 from schemas.topics import version_of
 from tests.simulators.golden import CLASSES, FOLDER, examples, read
 
@@ -58,3 +59,11 @@ def test_the_example_rows_are_what_the_example_events_make() -> None:
 def test_the_loader_rejects_keys_that_are_missing_or_unknown(document: object) -> None:
     with pytest.raises(ValueError, match=r"exactly|no field ofset"):
         read(json.dumps(document), Progress)
+
+
+def test_alerts_of_before_definitions_are_read_without_one() -> None:
+    """A record of the first version: another id, and nothing where the definition stands now."""
+    example = examples("alert")["firing"]
+    assert isinstance(example.record, Alert)
+    first = b"\x00" + (5).to_bytes(4, "big") + example.framed[5 : -len(example.record.definition) - 1]
+    assert CODEC.decode(first) == replace(example.record, definition="")

@@ -11,7 +11,8 @@ from processors.minutes import Group, rollup_name
 from thumbstream.backtest.series import Bucket
 from thumbstream.backtest.summary import Episode
 
-_WIDTH, _LEFT, _HEIGHT, _LANE, _FOOT = 1160, 44, 120, 12, 18  # pixels
+_WIDTH, _LEFT, _HEIGHT, _LANE, _FOOT = 1200, 190, 120, 12, 18  # pixels
+_LONGEST = 36  # characters that fit beside a lane
 _COLOURS = ("#c0392b", "#8e44ad", "#2471a3", "#b9770e", "#117a65", "#5d6d7e")
 _DAY = 1440
 
@@ -112,7 +113,9 @@ def _lane(lane: Lane, number: int, scale: _Scale) -> Iterator[str]:
         said += f"{alert.negative} of {alert.total} in {alert.window_minutes} min"
         box = f'x="{x:.1f}" y="{y + 1}" width="{wide:.1f}" height="8"'
         yield f'<rect {box} fill="{colour}"><title>{escape(said)}</title></rect>'
-    yield f'<text x="{_LEFT + 2}" y="{y + 9}" class="n">{escape(lane.name)}: {len(lane.episodes)}</text>'
+    name = f"{lane.name}: {len(lane.episodes)}"
+    shown = name if len(name) <= _LONGEST else "..." + name[3 - _LONGEST :]
+    yield f'<text x="{_LEFT - 6}" y="{y + 8}" class="n">{escape(shown)}</text>'
 
 
 def _times(scale: _Scale, height: int) -> Iterator[str]:
@@ -140,7 +143,7 @@ h1 {{ font-size: 20px }} h2 {{ font-size: 15px; margin: 22px 0 4px }}
 table {{ border-collapse: collapse }} th, td {{ padding: 2px 14px 2px 0; text-align: left }}
 th {{ border-bottom: 1px solid #aeb6bf }}
 svg {{ width: 100%; height: auto; background: #fbfcfc }} text {{ font-size: 10px; fill: #566573 }}
-.r {{ text-anchor: end }} .d {{ text-anchor: middle }} .n {{ font-size: 9px }}
+.r {{ text-anchor: end }} .d {{ text-anchor: middle }} .n {{ font-size: 9px; text-anchor: end }}
 .g {{ stroke: #e5e8e8 }} .t {{ stroke: #c0392b; stroke-dasharray: 5 4 }}
 .b {{ fill: #aed6f1; fill-opacity: .55 }} .m {{ fill: #1b4f72 }} .i {{ fill: #fdebd0 }}
 </style></head><body>
