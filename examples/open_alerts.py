@@ -1,4 +1,4 @@
-"""Prints the open alerts, one JSON object a line: python examples/open_alerts.py BOOTSTRAP [TOPIC [SCHEMA]].
+"""Prints the open alerts, one JSON object a line: python examples/open_alerts.py BOOTSTRAP [TOPIC [SCHEMAS]].
 
 The topic is compacted by fingerprint: read from its beginning, it holds the newest transition of every alert.
 """
@@ -12,9 +12,12 @@ from typing import Any
 import confluent_kafka
 import fastavro
 
+# Every record names the schema it was written with: a zero byte, four bytes of id, then Avro. Ids never change.
+folder = Path(sys.argv[3]) if len(sys.argv) > 3 else Path(__file__).parents[1] / "schemas" / "history"
+listed = json.loads((folder / "ids.json").read_text("utf-8"))
+schemas = {entry["id"]: json.loads((folder / entry["file"]).read_text("utf-8")) for entry in listed}
+
 topic = sys.argv[2] if len(sys.argv) > 2 else "feedback.high-negative-rate"
-schema_file = sys.argv[3] if len(sys.argv) > 3 else Path(__file__).parents[1] / "schemas" / "avro" / "alert.avsc"
-schema = fastavro.parse_schema(json.loads(Path(schema_file).read_text("utf-8")))
 settings = {"bootstrap.servers": sys.argv[1], "group.id": "open-alerts", "enable.partition.eof": True}
 consumer = confluent_kafka.Consumer(settings)
 partitions = consumer.list_topics(topic, timeout=15).topics[topic].partitions
@@ -31,7 +34,7 @@ while ended < len(partitions):
         ended += 1
         continue
     value = message.value() or b""
-    alert: Any = fastavro.schemaless_reader(io.BytesIO(value[5:]), schema)  # 5 bytes of framing come first
+    alert: Any = fastavro.schemaless_reader(io.BytesIO(value[5:]), schemas[int.from_bytes(value[1:5], "big")], None)
     if alert["version"] >= newest.get(alert["fingerprint"], alert)["version"]:  # a worker's late repetition is older
         newest[alert["fingerprint"]] = alert
 consumer.close()

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 _RATE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)/([0-9]{1,9})")
 _NAMES = 100_000  # about 20 MB
+_ROUNDING = 0.001  # of one: sums of floating point numbers must not cost anybody the last of a burst
 
 
 class Rate(NamedTuple):
@@ -51,7 +52,8 @@ class Limiter:
         if self._rate is None:
             return 0.0
         until_full = self._full_at.get(name, now) - now
-        return max(0.0, until_full - (self._rate.burst - 1) / self._rate.per_second)
+        wait = until_full - (self._rate.burst - 1) / self._rate.per_second
+        return wait if wait * self._rate.per_second > _ROUNDING else 0.0
 
     def take(self, name: str, now: float) -> float:
         """Take one if it is there. 0 when it was, else the seconds to wait; what is refused takes nothing."""

@@ -48,4 +48,4 @@ def _valid(call: Call, outcome: Sequence[Result]) -> Reply:
 
 
 COHERE_3 = Dialect("cohere3", bearer, results, reply, trouble)
-KEY_CHECK = Dialect("cohere3", bearer, _nothing, _valid, trouble, reads_body=False)
+KEY_CHECK = Dialect("cohere3", bearer, _nothing, _valid, trouble, reads_body=False, needs="ingest")

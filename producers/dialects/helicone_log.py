@@ -1,6 +1,6 @@
 """Helicone's logs of model calls (`/custom/v1/log` and its twins): context that votes on the same request join.
 
-Properties, user and request id come as HTTP headers from the vendor's helpers, and in `providerRequest.meta` from
+Properties, user and request id come as HTTP headers from the vendor's packages, and in `providerRequest.meta` from
 elsewhere. Header names have no case, so a property is known by its name in lower case, wherever it came from.
 """
 

@@ -79,4 +79,4 @@ def trouble(problem: Problem) -> Reply:
     return Reply(problem.status, {"error": problem.message}, problem.headers)
 
 
-REQUESTY = Dialect("requesty", bearer, results, reply, trouble)
+REQUESTY = Dialect("requesty", bearer, results, reply, trouble, needs="ingest")  # also where data is empty

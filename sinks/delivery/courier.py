@@ -23,6 +23,7 @@ from sinks.letters import Letters
 from thumbstream.telemetry import Metrics
 
 _POLL_SECONDS = 0.1
+_ROUND_SECONDS = 5.0  # a receiver may take its time for each of many
 _MOST_IN_A_POST = 500  # alerts
 _MOST_NOTICES = 100
 _log = structlog.get_logger("deliver")
@@ -72,11 +73,14 @@ class Courier:
             self._metrics.set("delivery_failing_seconds", 0, receiver=self.receiver.name)  # a reload may leave it out
 
     def _work(self, stop: threading.Event) -> None:
-        """Deal with what the queue holds until it is empty or has to wait."""
+        """Deal with what the queue holds until it is empty, has to wait, or the group must hear from us again."""
+        until = time.monotonic() + _ROUND_SECONDS
         while self._notices and self._queue.may_try(time.monotonic()) and not stop.is_set():
             self._tell_notice(self._notices[0])
         while (parcel := self._queue.head(time.monotonic())) is not None and not stop.is_set():
             self._deal_with(parcel)
+            if time.monotonic() > until:
+                return
 
     def _deal_with(self, parcel: Parcel) -> None:
         if parcel.record is not None:

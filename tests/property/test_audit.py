@@ -8,7 +8,7 @@ from dataclasses import replace
 import hypothesis.strategies as st
 from hypothesis import given
 
-from processors.minutes import DayCells, published
+from processors.minutes import DayCells, published, rollup_name
 from processors.pipeline import Partition
 from schemas.codec import Codec
 from schemas.events import FeedbackEvent, ResolvedFeedback
@@ -22,6 +22,7 @@ from thumbstream.audit.rows import RowBook
 
 Log = Sequence[tuple[int, FeedbackEvent]]
 WHERE = Partition(0, 1, ROLLUPS)
+COUNTED = frozenset(map(rollup_name, ROLLUPS))
 CODEC = Codec()
 SPREAD = 20_000  # a millisecond of the generated histories becomes so many, so that votes fall into several minutes
 
@@ -58,7 +59,7 @@ def audited(
     book = RowBook(0, version_of(1, end), 1, CODEC, ledger)
     for key, row in rows.items():
         book.take(key, CODEC.encode(row), parked=False)
-    counts = Cells({0: version_of(1, end)}, whole=True)
+    counts = Cells({0: version_of(1, end)}, whole=True, counted=COUNTED)
     for place, cell in cells.items():
         counts.published(published(place, cell, 1000, version_of(1, max(end - 1, 0))), 0, parked=False)
     book.judge(events, counts)

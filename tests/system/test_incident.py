@@ -75,6 +75,13 @@ def test_an_incident_in_one_model_fires_for_that_model(
     assert alert is not None
     was_told(receiver, alert)
     can_be_shown(up, alert)
+    wait_until(lambda: evaluation_goes_on(up), 60, "delivery sees that alerts are evaluated")
+
+
+def evaluation_goes_on(up: Running) -> bool:
+    """What the process that delivers says about marks and about watch."""
+    metrics = httpx.get(f"http://127.0.0.1:{up.ready['health_ports']['deliver']}/metrics").text
+    return all(f'thumbstream_evaluation_stale{{cause="{cause}"}} 0.0' in metrics for cause in ("marks", "watch"))
 
 
 def was_told(receiver: Receiving, alert: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 import yaml
 
@@ -121,6 +122,12 @@ def test_tenants_see_their_own_and_strangers_see_nothing(client: Client, tenants
     assert other.post("count/query", {"filter": "all"}).json()["data"] == 0
     assert other.http.get("/v1/request/mine").status_code == 404
     assert other.http.get("/v1/request/mine", headers={"Authorization": "Bearer nobody"}).status_code == 401
+
+
+def test_the_gateway_holds_no_login_that_may_write(up: Running) -> None:
+    given = psutil.Process(up.ready["pids"]["gateway"]).environ().values()
+    assert up.ready["clickhouse_analyst"]["password"] in given
+    assert up.ready["clickhouse_admin"]["password"] not in given
 
 
 def test_while_clickhouse_is_out_only_queries_fail(client: Client, up: Running) -> None:

@@ -113,6 +113,7 @@ def test_an_absent_broker_is_503_with_a_message(cohere: Cohere, path: str) -> No
 
 def test_the_oldest_client_has_its_key_checked_and_then_votes(cohere: Cohere) -> None:
     assert cohere.post("/check-api-key", "").json() == {"valid": True}
+    assert cohere.post("/check-api-key", "", cohere.reader).status_code == 403  # it could not vote
     body = {"id": "g1", "good_response": False, "desired_response": "better", "feedback": ""}
     reply = cohere.post("/feedback", body)
     (event,) = cohere.events

@@ -112,6 +112,7 @@ def test_what_a_register_cannot_hold_is_no_reason_to_refuse(
 
 def test_empty_data_is_no_error_and_no_event(requesty: Requesty) -> None:
     assert requesty.give({"data": {}}).status_code == 200
+    assert requesty.give({"data": {}}, key=requesty.reader).status_code == 403
     assert requesty.events == []
 
 

@@ -121,6 +121,13 @@
     }
   }
 
+  const wake = () => {
+    failures = 0;
+    drain();
+  };
+  addEventListener("online", wake);
+  document.addEventListener("visibilitychange", () => document.hidden || wake());
+
   function tell(item, state, answer) {
     const mine = [...shown].filter((element) => element.subject === item.subject);
     const detail = { vote: item.vote, event: item.event, ...answer };
@@ -153,7 +160,7 @@
 
   const sheet = new CSSStyleSheet();
   sheet.replaceSync(`
-    :host { display: inline-block; color: var(--feedback-color, inherit);
+    :host { display: inline-block; max-inline-size: 100%; color: var(--feedback-color, inherit);
       --_accent: var(--feedback-accent, light-dark(#0969da, #58a6ff));
       --_line: 1px solid var(--feedback-border, color-mix(in srgb, currentColor 55%, transparent));
       --_radius: var(--feedback-radius, .5em); --_size: var(--feedback-size, 2.25em); }
