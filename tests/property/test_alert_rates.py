@@ -76,6 +76,8 @@ def test_incidents_of_twelve_hours_in_real_votes(real: list[Tally]) -> None:
         part = detections([one.name for one in monitors], alerts, incident, begins[begin:end])
         print(late, {name: f"{one.share:.0%}" for name, one in part.items()})
     assert found["standard"].share > 0.4
+    quiet = [replace(TENANT, name=name, z=z) for name, z in PRESETS.items()]
+    assert fired(backtest(quiet, real)) == {}
 
 
 def false_alerts(crowd: Crowd, groups: int, days: int, per_day: float, *, known: bool) -> dict[str, float]:
@@ -158,8 +160,7 @@ def test_incidents_are_found_as_designed(crowd: Crowd, per_day: int, groups: int
     found = found_incidents(crowd, groups, DAYS, per_day, known=False, awake=True)
     print(f"{per_day} a day, designed:", {name: (round(share, 3), delay) for name, (share, delay) in found.items()})
     share, delay = DESIGNED[per_day]
-    assert found["standard"][0] == pytest.approx(share, rel=0.2)
-    assert found["standard"][1] <= 1.2 * delay + 10  # the rhythm is not the design's
+    assert found["standard"] == (pytest.approx(share, rel=0.2), pytest.approx(delay, rel=0.2))
 
 
 @pytest.mark.soak
