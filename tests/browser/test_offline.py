@@ -69,7 +69,8 @@ def test_what_waits_is_sent_by_the_next_page_in_order(
     assert pressed(page) == ["Bad answer"]
     gateway.release()
     expect(page.get_by_role("status")).to_have_text(SAVED)
-    said = [content(event) for event in gateway.wait(3)]
+    taken = {event["event_id"]: content(event) for event in gateway.taken}  # twice, if answers are slow
+    said = list(taken.values())
     assert said == [{"rating": True}, {"rating": False, "comment": "late"}] or said == [
         {"rating": True}, {"rating": False}, {"comment": "late"},
     ]  # fmt: skip

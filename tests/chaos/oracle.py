@@ -11,11 +11,12 @@ from schemas.codec import Codec
 from schemas.events import Alert, DeadLetter, MinuteCount, MonitorSet, Progress, ResolvedFeedback
 from schemas.topics import partition_of
 from tests.chaos.log import Entry, read
-from tests.chaos.plan import Plan
+from tests.chaos.plan import GRACE, Plan
 from tests.chaos.recount import NOTHING, CellName, Counts, Recount
 from tests.chaos.replay import BruteForce, Transition
 from tests.chaos.traffic import EXPECTED
 
+AHEAD = "marks ahead of the log, longest ms"
 _SHOWN = 3
 _LONGEST_GAP = "longest gap between marks of a source partition, ms"
 
@@ -33,6 +34,15 @@ class Verdict:
         self.wrong[kind] += 1
         if len(self.examples[kind]) < _SHOWN:
             self.examples[kind].append(" | ".join(map(str, shown)))
+
+    def hurried(self, mark: Progress, uncovered: tuple[int, int], ahead: int) -> None:
+        """A mark is `ahead` ms of an event (offset, time) that it does not cover: brokers stamp first, then show.
+
+        Within the grace no tick can tell; a mark beyond it lies.
+        """
+        self.counted[AHEAD] = max(ahead, self.counted[AHEAD])
+        if ahead > GRACE:
+            self.refute("lying mark", mark, uncovered)
 
     def __str__(self) -> str:
         lines = [f"counted {dict(self.counted)}", f"wrong {dict(self.wrong)}"]
@@ -151,8 +161,9 @@ def _marks(
         verdict.counted[_LONGEST_GAP] = max(gap, verdict.counted[_LONGEST_GAP])
         marked[source] = append_time
         uncovered = truth.appends[source][bisect_left(truth.appends[source], (record.offset, 0)) :][:1]
-        if uncovered and uncovered[0][1] < min(record.watermark, append_time):
-            verdict.refute("lying mark", record, uncovered[0])
+        ahead = min(record.watermark, append_time) - uncovered[0][1] if uncovered else 0
+        if ahead > 0:
+            verdict.hurried(record, uncovered[0], ahead)
         touches = truth.touches[source]
         while walked[source] < len(touches) and touches[walked[source]][0] < record.offset:
             offset, name = touches[walked[source]]
