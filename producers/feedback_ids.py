@@ -6,23 +6,18 @@ Their secrets lie in a file that all gateways share: 64 hexadecimal digits a lin
 from __future__ import annotations
 
 import hmac
-import os
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import structlog
-
+from producers.secret_files import WatchedFile, locked, replace
 from schemas.feedback_ids import MAC_BITS, NONCE_BITS, packed, split
 from schemas.topics import escape, murmur2, request_key
 
 NAME = "feedback-ids.secrets"  # beside the keys file, unless a setting says otherwise
 _SECRET = re.compile(r"[0-9a-fA-F]{64}")
-_CHECK_SECONDS = 1.0
-_log = structlog.get_logger(__name__)
 
 
 class SecretsError(ValueError):
@@ -72,39 +67,12 @@ class SecretsFile:
 
     def __init__(self, path: Path, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         """Makes the file, with one new secret and mode 0600, where there is none. Raises SecretsError."""
-        self._path, self._monotonic = path, monotonic
         _make(path)
-        self._stamp = _stamp(path)
-        self._secrets = read(path)
-        self._checked = monotonic()
+        self._file = WatchedFile(path, read, "feedback_ids", monotonic)
 
     def __call__(self) -> Sequence[bytes]:
         """All secrets, the one that signs first."""
-        now = self._monotonic()
-        if now - self._checked >= _CHECK_SECONDS:
-            self._checked = now
-            self._refresh()
-        return self._secrets
-
-    def _refresh(self) -> None:
-        stamp = _stamp(self._path)
-        if stamp == self._stamp:
-            return
-        self._stamp = stamp
-        try:
-            self._secrets = read(self._path)
-        except SecretsError as problem:
-            _log.error("feedback_ids_file_broken", problem=str(problem), kept=len(self._secrets))
-        else:
-            _log.info("feedback_ids_file_read", path=str(self._path), secrets=len(self._secrets))
-
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size, status.st_ino
+        return self._file.content()
 
 
 def read(path: Path) -> tuple[bytes, ...]:
@@ -129,24 +97,10 @@ def _make(path: Path) -> None:
     """Put a new file in place unless there is one: of several gateways that start at once, one makes it for all."""
     if path.exists():
         return
+    text = f"# Secrets of feedback ids. The first one signs, all verify.\n{secrets.token_hex(32)}\n"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _draft(path) as draft:
-            os.link(draft, path)
-    except FileExistsError:
-        return
+        with locked(path):
+            if not path.exists():
+                replace(path, text, read)
     except OSError as problem:
         raise SecretsError(f"{path} is not there and cannot be made: {problem.strerror}") from problem
-
-
-@contextmanager
-def _draft(path: Path) -> Iterator[Path]:
-    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="ascii") as file:
-        file.write(f"# Secrets of feedback ids. The first one signs, all verify.\n{secrets.token_hex(32)}\n")
-        file.flush()
-        os.fsync(file.fileno())
-    try:
-        yield draft
-    finally:
-        draft.unlink()

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from producers import feedback_ids
+from producers import feedback_ids, secret_files
 from producers.feedback_ids import FeedbackIds, SecretsError, SecretsFile, read
 from schemas.events import AMEND, FeedbackEvent
 from schemas.feedback_ids import MAC_BITS, NONCE_BITS, event_key, event_partition, hash_in, packed, split
@@ -95,7 +95,7 @@ def test_the_file_is_made_once_for_its_owner_only_and_read_by_every_gateway(tmp_
 def test_a_rotation_counts_within_a_second_and_a_broken_file_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feedback_ids, "_log", structlog.get_logger())
+    monkeypatch.setattr(secret_files, "_log", structlog.get_logger())
     path, now = tmp_path / feedback_ids.NAME, [0.0]
     path.write_text(f"{ONE.hex()}\n")
     secrets = SecretsFile(path, monotonic=lambda: now[0])
