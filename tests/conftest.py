@@ -16,7 +16,6 @@ _VOTES = Path(__file__).resolve().parents[2] / "shared" / "data" / "cofacts-vote
 _FASTEST_FIRST = ("unit", "property", "contract", "integration", "system", "browser")
 # Processes of one run must agree on the order, so they inherit it.
 _ORDER_SEED = int(os.environ.setdefault("TEST_ORDER_SEED", str(random.randrange(1_000_000))))
-_ONE_STACK = "up"  # the fixture of the running product: what uses it stays in one process, and it starts once
 
 
 # The same examples at every run; HYPOTHESIS_PROFILE=search looks for new ones. That a machine is slow is no failure.
@@ -31,7 +30,6 @@ def pytest_report_header() -> str:
     return f"test order: TEST_ORDER_SEED={_ORDER_SEED} repeats it"
 
 
-@pytest.hookimpl(tryfirst=True)  # a run in several processes reads the groups when it sees the tests next
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Shuffle, so that no test comes to lean on the one before it.
 
@@ -43,16 +41,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     dice.shuffle(modules)
     for tests in modules:
         dice.shuffle(tests)
-        group = _ONE_STACK if any(_ONE_STACK in _fixtures(test) for test in tests) else str(tests[0].path)
-        for test in tests:
-            test.add_marker(pytest.mark.xdist_group(group))
     several = hasattr(config, "workerinput")
     modules.sort(key=lambda tests: _folder_rank(tests[0]), reverse=several)
     items[:] = [test for tests in modules for test in tests]
-
-
-def _fixtures(test: pytest.Item) -> tuple[str, ...]:
-    return tuple(getattr(test, "fixturenames", ()))
 
 
 def _folder_rank(test: pytest.Item) -> int:
