@@ -63,6 +63,8 @@ class Client(threading.Thread):
         while self._pending and time.monotonic() < deadline:
             self._send(self._pending.popleft())
             time.sleep(0.02)
+        for connection in self._connections:
+            connection.close()
         if self._pending:
             self._ledger.wonder(f"{len(self._pending)} requests were never answered, such as {self._pending[0]}")
 

@@ -53,3 +53,7 @@ class Ledger:
         """Note an answer that should not have been given."""
         with self._lock:
             self.strange.append(what[:500])
+
+    def close(self) -> None:
+        """Nobody will write any more."""
+        self._file.close()

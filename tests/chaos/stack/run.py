@@ -145,6 +145,7 @@ def stack_chaos(plan: StackPlan) -> Outcome:
         chaos.calm()
         fleet.stop()
         disk.unmount()
+        ledger.close()
         log.close()
     complaints = [*fleet.complaints, *ledger.strange]
     return Outcome(plan, verdict, chaos.done, chaos.passed_over, fleet.counted, ledger.counted, complaints, times)
