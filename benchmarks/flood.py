@@ -18,6 +18,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import uvloop
@@ -79,10 +80,11 @@ async def _post(port: int, sent: list[bytes], rate: float, seconds: float, answe
     writer.close()
 
 
-def _flood(port: int, secret: str, rate: float, seconds: float) -> None:
+def _flood(port: int, secret: str, rate: float, seconds: float, begun: Event) -> None:
     async def run() -> Answers:
         answers: Answers = []
         sent = requests(secret, 1)
+        begun.set()
         await asyncio.gather(*(_post(port, sent, rate / _FLOODERS, seconds, answers) for _ in range(_FLOODERS)))
         return answers
 
@@ -131,10 +133,11 @@ def measure(port: int, quiet: str, loud: str, chosen: argparse.Namespace) -> Non
     calm, flooded = Answers(), Answers()
     for _ in range(chosen.rounds):
         calm += phase(port, quiet, chosen.rate, chosen.seconds)
-        arguments = (port, loud, chosen.rate * chosen.times, chosen.seconds + 1)
+        begun = _SPAWN.Event()
+        arguments = (port, loud, chosen.rate * chosen.times, chosen.seconds + 1, begun)
         flood = _SPAWN.Process(target=_flood, args=arguments)
         flood.start()
-        time.sleep(1)  # it takes that long to begin
+        begun.wait()
         flooded += phase(port, quiet, chosen.rate, chosen.seconds)
         flood.join()
     before, during = told("quiet  ", calm), told("flooded", flooded)
