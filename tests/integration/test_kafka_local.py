@@ -1,5 +1,6 @@
 """The embedded Kafka: real brokers that keep their word through kills and restarts."""
 
+import json
 import os
 import signal
 import socket
@@ -98,6 +99,8 @@ def test_three_brokers_keep_writing_when_one_is_killed(running: Callable[..., Cl
 
 
 def test_a_supervisor_brings_a_killed_broker_back(tmp_path: Path) -> None:
+    unlucky = {"cluster_id": "-" + "A" * 20 + "w", "ports": []}  # one id in 64 begins like an option
+    (tmp_path / "cluster.json").write_text(json.dumps(unlucky))
     plan = kafka.prepare(tmp_path)
     told: list[dict[str, int]] = []
     supervisor = Supervisor(kafka.child_specs(plan), on_change=lambda pids, up: told.append(pids) if up else None)

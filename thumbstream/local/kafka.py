@@ -55,7 +55,8 @@ class Plan:
 
     def format_command(self, node: Node) -> list[str]:
         """Command line that formats a broker's storage; harmless where that is done already."""
-        arguments = ["format", "--cluster-id", self.cluster_id, "--config", str(node.properties), "--ignore-formatted"]
+        cluster = f"--cluster-id={self.cluster_id}"  # one word: one id in 64 begins with a dash
+        arguments = ["format", cluster, "--config", str(node.properties), "--ignore-formatted"]
         return [*self._java(node, "kafka.tools.StorageTool"), *arguments]
 
     def _java(self, node: Node, main_class: str) -> list[str]:
