@@ -28,7 +28,7 @@ demo: install ## The main job: everything starts, votes flow, an alert fires, SQ
 	@$(BIN)/thumbstream demo
 
 test: install ## All tests but the soak runs
-	@$(PYTEST) -m "not soak" -n 2 --dist loadfile --no-loadscope-reorder
+	@$(PYTEST) -m "not soak" -n 3
 
 test-unit: install ## Tests that need neither Kafka nor ClickHouse: seconds
 	@$(PYTEST) tests/unit tests/property -m "not soak and not integration and not system"

@@ -1,8 +1,8 @@
 """Progress marks: once a second every worker says, to every partition of minutes, how far its sources are counted.
 
-"Caught up" means that everything the last fetch could see is durable; then the watermark is the time of that fetch's
-answer, never the present: with the broker gone, the present would be a lie. Otherwise it is the append time of the last
-durable event.
+"Caught up" means that everything the last fetch could see is durable; then the watermark is a little before the time of
+that fetch's answer, never the present: with the broker gone, the present would be a lie. Otherwise it is the append
+time of the last durable event.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from schemas.topics import PROGRESS_KEY, source_partition_of
 
 _log = structlog.get_logger(__name__)
 _STALL_SECONDS = 1.0
+_SHOWN_MS = 500  # a broker stamps a record before it shows it: 10 ms later on a busy machine
 _FETCH_SECONDS = 1.0  # an answer this long after a stall was asked for after it: a fetch waits 0.5 s at the broker
 
 
@@ -63,9 +64,10 @@ class Marks:
                 yield Progress(source, resolver.topics.event_partitions, position, watermark)
 
     def _watermark(self, consumer: Any, tp: TP, position: int) -> int | None:
+        counted = self._resolver.counted_until.get(tp.partition)
         fetched = consumer.fetch_state(tp)
         if fetched is not None:
             end, answered = fetched
             if consumer.caught_up(tp, position, end) and answered / 1000 > self._trusted_after:
-                return int(answered)
-        return self._resolver.counted_until.get(tp.partition)
+                return max(int(answered) - _SHOWN_MS, counted or 0)
+        return counted

@@ -10,10 +10,15 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["tests.fixtures.browser", "tests.fixtures.clickhouse", "tests.fixtures.kafka"]
+pytest_plugins = [
+    "tests.fixtures.browser",
+    "tests.fixtures.clickhouse",
+    "tests.fixtures.kafka",
+    "tests.fixtures.parallel",
+]
 
 _VOTES = Path(__file__).resolve().parents[2] / "shared" / "data" / "cofacts-votes.csv.gz"
-_FASTEST_FIRST = ("unit", "property", "contract", "integration", "system", "browser")
+_FASTEST_FIRST = ("unit", "property", "contract", "browser", "integration", "chaos", "system")
 # Processes of one run must agree on the order, so they inherit it.
 _ORDER_SEED = int(os.environ.setdefault("TEST_ORDER_SEED", str(random.randrange(1_000_000))))
 
@@ -33,8 +38,8 @@ def pytest_report_header() -> str:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Shuffle, so that no test comes to lean on the one before it.
 
-    A module's tests stay together, for its fixtures are made once. In one process fast folders come first; with
-    `-n 2` the slow ones do, so that none is left alone at the end.
+    A module's tests stay together, for its fixtures are made once. In one process fast folders come first; with `-n`
+    the slow ones do, so that none is left alone at the end.
     """
     dice = random.Random(_ORDER_SEED)
     modules = [list(tests) for _path, tests in groupby(items, key=lambda item: item.path)]

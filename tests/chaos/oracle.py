@@ -11,12 +11,11 @@ from schemas.codec import Codec
 from schemas.events import Alert, DeadLetter, MinuteCount, MonitorSet, Progress, ResolvedFeedback
 from schemas.topics import partition_of
 from tests.chaos.log import Entry, read
-from tests.chaos.plan import GRACE, Plan
+from tests.chaos.plan import Plan
 from tests.chaos.recount import NOTHING, CellName, Counts, Recount
 from tests.chaos.replay import BruteForce, Transition
 from tests.chaos.traffic import EXPECTED
 
-AHEAD = "marks ahead of the log, longest ms"
 _SHOWN = 3
 _LONGEST_GAP = "longest gap between marks of a source partition, ms"
 
@@ -36,13 +35,8 @@ class Verdict:
             self.examples[kind].append(" | ".join(map(str, shown)))
 
     def hurried(self, mark: Progress, uncovered: tuple[int, int], ahead: int) -> None:
-        """A mark is `ahead` ms of an event (offset, time) that it does not cover: brokers stamp first, then show.
-
-        Within the grace no tick can tell; a mark beyond it lies.
-        """
-        self.counted[AHEAD] = max(ahead, self.counted[AHEAD])
-        if ahead > GRACE:
-            self.refute("lying mark", mark, uncovered)
+        """A mark is `ahead` ms of an event (offset, time) that it does not cover: it lies."""
+        self.refute("lying mark", mark, uncovered, f"by {ahead} ms")
 
     def __str__(self) -> str:
         lines = [f"counted {dict(self.counted)}", f"wrong {dict(self.wrong)}"]

@@ -8,20 +8,18 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.polling import wait_until
+from tests.system.conftest import Running
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.system, pytest.mark.integration]
 
 ROOT = Path(__file__).resolve().parents[2]
-START_SECONDS = 150
 PAGE_SECONDS = 60
 _BLOCK = re.compile(r"<!-- runs -->\n```sh\n(.*?)```\n(?:```text\n(.*?)```\n)?", re.DOTALL)
 _VARIABLE = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22}|\b\d+\.\d s\b")
@@ -36,26 +34,12 @@ def blocks(page: Path) -> list[tuple[str, str]]:
 PAGES = [page for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) if blocks(page)]
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+@pytest.fixture
+def place(up: Running, tmp_path: Path) -> Path:
     """A directory like a fresh checkout in which `thumbstream up` was started."""
-    directory = tmp_path_factory.mktemp("checkout")
-    shutil.copytree(ROOT / "examples", directory / "examples")
-    with (directory / "up.log").open("wb") as log:
-        command = [sys.executable, "-m", "thumbstream", "up", "--ports", "auto"]
-        process = subprocess.Popen(command, cwd=directory, env=environment(), stdout=log, stderr=log)
-    ready = directory / ".thumbstream" / "ready.json"
-
-    def up() -> bool:
-        assert process.poll() is None, (directory / "up.log").read_text()[-2_000:]
-        return ready.exists()
-
-    try:
-        wait_until(up, START_SECONDS, f"`up` is healthy; see {directory}/up.log")
-        yield directory
-    finally:
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    (tmp_path / ".thumbstream").symlink_to(up.directory)
+    return tmp_path
 
 
 def environment() -> dict[str, str]:
