@@ -1,12 +1,14 @@
 """Delivery on a real broker, as the process that operators start: outage, kill, parking, late starts, replays."""
 
 import dataclasses
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,6 +36,7 @@ pytestmark = pytest.mark.integration
 ROOT = Path(__file__).resolve().parents[2]
 SECRET = "whsec_" + "a2tr" * 8
 SECONDS = 60.0
+OUTAGE = 600.0
 QUICK = {"session.timeout.ms": "6000", "heartbeat.interval.ms": "300"}  # who is gone is noticed sooner
 _CODEC = Codec()
 
@@ -218,6 +221,30 @@ def test_through_an_outage_and_a_kill_each_transition_arrives_in_order(
     assert SECRET not in place.log
     assert other.ids == ids(alert("open", 1), *transitions)
     assert ops.ids == ids(alert("open", 1), transitions[0], *transitions), "one was under way, and comes again"
+
+
+@pytest.mark.soak
+def test_a_receiver_that_fails_for_ten_minutes_gets_each_transition_once_and_in_order(
+    place: Place, ops: Receiving
+) -> None:
+    """As a process, with the pauses and limits that it has by itself."""
+    place.webhook("ops", ops.url)
+    answers = itertools.cycle((503, 500, 429, 502))
+    transitions = [alert(name, number) for number in range(1, 21) for name in ("a", "b", "c")]
+    with place.process():
+        ops.answer = lambda _: next(answers)
+        began = time.monotonic()
+        for number, transition in enumerate(transitions):
+            place.publish(transition, partition=number % 3 % 2)
+            due = began + (number + 1) * OUTAGE / len(transitions)
+            wait_until(lambda due=due: time.monotonic() > due, OUTAGE, "the outage goes on")  # type: ignore[misc]  # bound at once
+        assert (ops.ids, ops.tries > 10) == ([], True)
+        ops.answer = lambda _: 200
+        wait_until(lambda: len(ops.ids) >= len(transitions), 180, "all that was held back arrives")
+    for name in "abc":
+        assert [one for one in ops.ids if one.startswith(f"{name}:")] == ids(*(alert(name, n) for n in range(1, 21)))
+    assert len(ops.ids) == len(transitions)
+    assert place.letters() == []
 
 
 def test_what_a_receiver_refuses_is_parked_and_can_be_replayed(place: Place, ops: Receiving) -> None:

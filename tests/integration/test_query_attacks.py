@@ -93,4 +93,4 @@ def test_another_tenants_rows_are_not_there(console: QueryConsole, ask: Callable
     other = console.client(OTHER)
     assert {row["request_id"] for row in other("POST", "/query", {"filter": "all"}).json()["data"]} == {SECRET, "r0"}
     assert other("GET", "/r0").json()["data"]["request_user_id"] is None
-    assert console.count_rows() == len(ATTACKS) + 2
+    assert console.kept.count_rows() == len(ATTACKS) + 2
