@@ -20,7 +20,7 @@ from tests.chaos.traffic import Pump
 from tests.polling import wait_until
 from thumbstream import topic_admin
 
-_REST_SECONDS = 60
+_REST_SECONDS = 120
 
 
 @dataclass(frozen=True, slots=True)
