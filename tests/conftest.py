@@ -18,7 +18,7 @@ pytest_plugins = [
 ]
 
 _VOTES = Path(__file__).resolve().parents[2] / "shared" / "data" / "cofacts-votes.csv.gz"
-_FASTEST_FIRST = ("unit", "property", "contract", "browser", "integration", "chaos", "system")
+_FASTEST_FIRST = ("unit", "property", "contract", "browser", "clients", "integration", "chaos", "system")
 # Processes of one run must agree on the order, so they inherit it.
 _ORDER_SEED = int(os.environ.setdefault("TEST_ORDER_SEED", str(random.randrange(1_000_000))))
 

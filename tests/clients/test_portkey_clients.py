@@ -1,7 +1,5 @@
 """Portkey's own clients, unchanged, at fixed versions: create, update, bulk, error, and what they do after a 503."""
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -108,17 +106,6 @@ class Client:
 @pytest.fixture(params=["python", "node"])
 def client(request: pytest.FixtureRequest) -> Client:
     return Client(request.param)
-
-
-@pytest.fixture
-def gateway(tmp_path: Path) -> MemoryGateway:
-    return MemoryGateway(tmp_path)
-
-
-@pytest.fixture
-def url(gateway: MemoryGateway) -> Iterator[str]:
-    with gateway.served() as url:
-        yield url
 
 
 def test_it_creates_updates_and_reads_refusals(gateway: MemoryGateway, url: str, client: Client) -> None:

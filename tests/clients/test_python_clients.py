@@ -1,8 +1,6 @@
 """The vendors' own Python clients, unchanged, at fixed versions: they create, fail and retry as against the vendor."""
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -57,17 +55,6 @@ except cohere.CohereError as error:
     said["unauthorized"] = [error.http_status, str(error.message)]
 print(json.dumps(said))
 """
-
-
-@pytest.fixture
-def gateway(tmp_path: Path) -> MemoryGateway:
-    return MemoryGateway(tmp_path)
-
-
-@pytest.fixture
-def url(gateway: MemoryGateway) -> Iterator[str]:
-    with gateway.served() as url:
-        yield url
 
 
 @pytest.mark.parametrize("version", ["4.57", "4.3.0"])

@@ -1,8 +1,5 @@
 """Helicone's own Node clients, unchanged, at fixed versions: they vote, log, and swallow every error."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from tests.fixtures.memory_gateway import MemoryGateway
@@ -52,17 +49,6 @@ for (const provider of ["openai", "google", undefined])
 console.log(JSON.stringify(null));
 """
 SUCCESS = '{"message":"Feedback added successfully.","helicone_id":"req-1"}'
-
-
-@pytest.fixture
-def gateway(tmp_path: Path) -> MemoryGateway:
-    return MemoryGateway(tmp_path)
-
-
-@pytest.fixture
-def url(gateway: MemoryGateway) -> Iterator[str]:
-    with gateway.served() as url:
-        yield url
 
 
 def test_helicones_client_votes_and_changes_its_vote(gateway: MemoryGateway, url: str) -> None:
