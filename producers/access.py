@@ -118,7 +118,10 @@ class Access:
     def arrive(self, scope: Scope, headers: Mapping[str, str]) -> Caller:
         """A caller of whom nothing is known but where the request comes from."""
         peer = (scope.get("client") or ("",))[0]
-        return Caller(peer, headers.get("x-forwarded-for", ""), headers.get("origin"))
+        forwarded = b", ".join(
+            value for name, value in scope["headers"] if name == b"x-forwarded-for"
+        )  # may be several
+        return Caller(peer, b", ".join(lines).decode("latin-1"), headers.get("origin"))
 
     def identify(self, caller: Caller, dialects: Sequence[Dialect], headers: Mapping[str, str], now: float) -> None:
         """Find out who calls from the headers; leaves the key open where a token may follow in the body.

@@ -116,8 +116,9 @@ class Ingest:
     ) -> tuple[Dialect, Reply]:
         now = self._clock()
         self._access.identify(caller, [route.dialect for route, _ in candidates], headers, now / 1000)
-        with self._memory.hold() if caller.key else self._strangers.hold(_STRANGER_BYTES) as mine:
-            body = await self._body(speaker(candidates, headers), headers, receive, mine, known=caller.key is not None)
+        known = caller.key is not None and caller.grant is None  # tokens are in everybody's hands
+        with self._memory.hold() if known else self._strangers.hold(_STRANGER_BYTES) as mine:
+            body = await self._body(speaker(candidates, headers), headers, receive, mine, known=known)
             route, path = next((pair for pair in candidates if pair[0].claims(headers, body)), candidates[-1])
             dialect = route.dialect
             key = self._access.identify_by_body(caller, dialect, body, now / 1000)

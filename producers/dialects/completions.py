@@ -64,10 +64,15 @@ def answer_in_text(text: str) -> str | None:
     whole = _decoded(text)
     if whole is not None:
         return answer(whole)
-    pieces = [_decoded(line) for line in text.splitlines()]
+    pieces = [_decoded(line) for line in text.split("\n") if line.strip()]  # JSON may hold other ends of lines
     if pieces and all(piece is not None for piece in pieces):
-        return "".join(_delta(piece) for piece in pieces if piece is not None) or None
+        return _whole("".join(_delta(piece) for piece in pieces if piece is not None)) or None
     return text or None
+
+
+def _whole(text: str) -> str:
+    """The text with halves of characters joined that came in two pieces of a stream."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _decoded(text: str) -> dict[str, Any] | None:

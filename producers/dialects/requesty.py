@@ -27,10 +27,12 @@ def results(call: Call) -> list[Result]:
     data = value.get("data")
     if not isinstance(data, dict):
         return [Violation("data", "wrong_type" if "data" in value else "missing", "data must be an object")]
+    request = {"request_id": call.path["request_id"]}
     if not data:
-        return []
+        found_in_path = call.event({**request, "kind": "retract"}, None)  # the id obeys the same rules without an event
+        return [found_in_path] if isinstance(found_in_path, Violation) else []
     event = {
-        "request_id": call.path["request_id"],
+        **request,
         "metadata": data,
         "comment": data["message"] if isinstance(data.get("message"), str) else None,
         "tags": data["tags"] if _are_tags(data.get("tags")) else None,

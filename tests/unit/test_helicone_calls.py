@@ -217,6 +217,14 @@ def test_a_trace_log_is_answered_with_nothing(helicone: Helicone, path: str) -> 
             '{"choices": [{"delta": {"content": "parts"}}]}',
             "in parts",
         ),
+        (
+            '{"choices": [{"delta": {"content": "a\u2028b\u0085"}}]}\r\n\n{"choices": [{"delta": {"content": "c"}}]}\n',
+            "a\u2028b\u0085c",
+        ),
+        (
+            r'{"choices": [{"delta": {"content": "\ud83d"}}]}' "\n" r'{"choices": [{"delta": {"content": "\ude00"}}]}',
+            "\U0001f600",
+        ),
         ("just words", "just words"),
         ("[" * 100_000, "[" * 100_000),
     ],

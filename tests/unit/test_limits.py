@@ -175,8 +175,9 @@ def test_bodies_that_never_say_who_sends_them_cost_an_address_what_it_has(tmp_pa
 def test_behind_a_proxy_clients_are_told_apart_by_what_it_says(tmp_path: Path) -> None:
     site = Site(tmp_path, per_address=Rate(1, 1), proxies=1)
 
-    def send(forwarded: str) -> int:
-        headers = {"X-Forwarded-For": forwarded}
+    def send(*forwarded: str) -> int:
+        headers = [("X-Forwarded-For", line) for line in forwarded]
         return site.send("POST", "/v1/events", headers=headers, json={}).status_code
 
     assert [send("198.51.100.1"), send("198.51.100.2"), send("6.6.6.6, 198.51.100.1")] == [401, 401, 429]
+    assert [send("6.6.6.6", "198.51.100.2"), send("198.51.100.1, 6.6.6.6", "198.51.100.3")] == [429, 401]

@@ -144,6 +144,18 @@ def test_queries_have_a_rate_per_key_and_guessing_has_one_per_address(tmp_path: 
     assert int(guesses[1].headers["retry-after"]) > 100
 
 
+def test_guesses_are_counted_by_what_the_proxy_says_not_by_what_the_client_says(tmp_path: Path) -> None:
+    console = Console(tmp_path, protection=Protection(per_address=Rate(0.001, 1), proxies=1))
+    guess = [("Authorization", "Bearer nobody"), ("X-Forwarded-For", "203.0.113.7")]
+
+    async def ask(invented: str) -> int:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(console.app), base_url="http://gateway") as client:
+            headers = [("X-Forwarded-For", invented), *guess]
+            return (await client.get("/v1/request/r1", headers=headers)).status_code
+
+    assert [asyncio.run(ask(invented)) for invented in ("9.9.9.1", "9.9.9.2")] == [401, 429]
+
+
 def test_the_scheme_of_the_header_has_no_case(console: Console) -> None:
     answer(console.post("query", ALL, Authorization=f"BEARER {console.secret}"))
 
@@ -227,6 +239,19 @@ def test_a_fault_of_ours_has_the_form_of_an_answer_and_is_logged(console: Consol
     with capture_logs() as logs:
         assert error(console.post("query", ALL)) == (500, "something went wrong here")
     assert [entry["event"] for entry in logs] == ["query_crashed"]
+
+
+def test_a_number_that_json_has_no_room_for_is_rounded_and_other_rows_are_unharmed(console: Console) -> None:
+    entries = {"cost": "99999999999999999999", "status": "-99999999999999999999", "score.s": "18446744073709551616"}
+    console.reader.gives = [{**ROW, "entries": entries}, ROW]
+    large, usual = answer(console.post("query", ALL))
+    assert (large["cost"], large["response_status"], large["scores"]["s"]) == (1e20, -1e20, 2.0**64)
+    assert usual["request_id"] == "r1"
+
+
+def test_rows_that_cannot_be_written_are_a_fault_in_the_form_of_an_answer(console: Console) -> None:
+    console.reader.gives = [{**ROW, "model_name": "\ud800"}]
+    assert error(console.post("query", ALL))[0] == 500
 
 
 def test_a_crowd_is_turned_away_and_the_gateway_goes_on(tmp_path: Path) -> None:

@@ -91,6 +91,30 @@ def test_a_long_queue_turns_away_at_once() -> None:
     run(scenario())
 
 
+def test_whoever_finds_a_slot_free_takes_it_however_many_of_others_wait() -> None:
+    async def scenario() -> None:
+        crowd = Crowd(Limits(running=2, of_one_tenant=1, waiting=2, wait_seconds=30))
+        tasks = await crowd.start("a", "a", "a", "b")
+        assert crowd.running == 2
+        crowd.end.set()
+        assert await asyncio.gather(*tasks) == ["a", "a", "a", "b"]
+
+    run(scenario())
+
+
+def test_one_tenant_leaves_the_others_room_to_wait() -> None:
+    async def scenario() -> None:
+        crowd = Crowd(Limits(running=2, of_one_tenant=1, waiting=3, waiting_of_one_tenant=1, wait_seconds=30))
+        tasks = await crowd.start("a", "a", "b")
+        (turned,) = await crowd.start("a")
+        assert await outcome(turned) == "own"
+        tasks += await crowd.start("c")
+        crowd.end.set()
+        assert await asyncio.gather(*tasks) == ["a", "a", "b", "c"]
+
+    run(scenario())
+
+
 def test_queries_that_are_given_up_leave_every_slot_free() -> None:
     async def scenario() -> None:
         crowd = Crowd(Limits(running=2, of_one_tenant=1, waiting=9, wait_seconds=30))

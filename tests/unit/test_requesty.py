@@ -116,6 +116,14 @@ def test_empty_data_is_no_error_and_no_event(requesty: Requesty) -> None:
     assert requesty.events == []
 
 
+@pytest.mark.parametrize("path", ["/feedback/%ff", "/feedback/%ED%A0%80", "/feedback/a%00b", f"/feedback/{'x' * 257}"])
+def test_an_id_that_no_event_could_have_is_refused_also_where_data_is_empty(requesty: Requesty, path: str) -> None:
+    for body in ('{"data": {}}', '{"data": {"helpful": true}}'):
+        reply = requesty.give(body, path)
+        assert (reply.status_code, list(reply.json())) == (400, ["error"])
+    assert requesty.events == []
+
+
 @pytest.mark.parametrize(
     "body", ["", "{", "[]", "{}", '{"data": null}', '{"data": []}', '{"data": "x"}', '[{"data": {"helpful": true}}]']
 )

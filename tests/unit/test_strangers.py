@@ -1,6 +1,7 @@
 """Bodies that carry their token: who sends them is not known before they are read, so they may cost little."""
 
 import asyncio
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +35,14 @@ async def post(site: Site, path: str, *headers: tuple[bytes, bytes], body: bytes
     return status
 
 
-async def crowd(site: Site, size: int, addresses: int) -> tuple[list[int], int]:
-    """What strangers with endless bodies get, and a server's vote in the midst of them."""
+async def crowd(site: Site, size: int, addresses: int, *tokens: str) -> tuple[list[int], int]:
+    """What strangers with endless bodies get, and a server's vote in the midst of them; tokens stand in headers."""
+    says = [((b"authorization", f"Bearer {token}".encode()),) for token in tokens] or [()]
     slow = [
-        asyncio.create_task(post(site, "/v1/token-feedback", body=None, address=f"192.0.2.{number % addresses}"))
-        for number in range(size)
+        asyncio.create_task(
+            post(site, "/v1/token-feedback", *given, body=None, address=f"192.0.2.{number % addresses}")
+        )
+        for number, given in zip(range(size), cycle(says), strict=False)
     ]
     await asyncio.sleep(0)  # they are all there now
     key = (b"authorization", f"Bearer {site.reader}".encode())
@@ -59,6 +63,15 @@ def test_strangers_fill_only_their_own_part_of_memory(tmp_path: Path) -> None:
     assert statuses.count(408) == (4 << 20) // ((16 << 10) + 1)
     assert vote == 200
     assert asyncio.run(crowd(site, 1, 1)) == ([408], 200), "what they held came back"
+
+
+@pytest.mark.usefixtures("brief")
+def test_tokens_in_headers_fill_no_more(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    tokens = [site.token(request_id=f"r{number}") for number in range(5)]
+    statuses, vote = asyncio.run(crowd(site, 600, 100, *tokens))
+    assert statuses.count(408) == (4 << 20) // ((16 << 10) + 1)
+    assert vote == 200
 
 
 @pytest.mark.usefixtures("brief")

@@ -81,14 +81,16 @@ class HeliconeQueries:
             self._metrics.count("requests", dialect=_DIALECT, status=str(reply.status))
             self._metrics.observe("query_seconds", time.monotonic() - began)
             headers = {"content-type": "application/json", **reply.headers}
-            return Response(await asyncio.to_thread(orjson.dumps, reply.document), reply.status, headers)
+            return Response(orjson.dumps(reply.document), reply.status, headers)
 
         return endpoint
 
     async def _reply(self, answer: Answer, request: Request) -> Reply:
         """What to answer, whatever happens."""
         try:
-            return Reply(200, {"data": await answer(self._tenant(request), request), "error": None})
+            data = await answer(self._tenant(request), request)
+            written = await asyncio.to_thread(orjson.dumps, {"data": data, "error": None})  # may be megabytes
+            return Reply(200, orjson.Fragment(written))
         except RefusedQueryError as refused:
             return _error(400, str(refused))
         except ResultTooLargeError:

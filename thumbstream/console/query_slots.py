@@ -18,11 +18,12 @@ class CrowdedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Queries that run at once in all and of one tenant, queries that wait, and for how many seconds."""
+    """Queries that run at once in all and of one tenant, queries that wait, the same, and for how many seconds."""
 
     running: int = 8
     of_one_tenant: int = 4
     waiting: int = 64
+    waiting_of_one_tenant: int = 16
     wait_seconds: float = 2.0
 
 
@@ -42,7 +43,7 @@ class Slots:
         own = self._tenants.setdefault(tenant, asyncio.Semaphore(self._limits.of_one_tenant))
         self._users[tenant] = self._users.get(tenant, 0) + 1
         try:
-            await self._acquire(own)
+            await self._acquire(own, self._users[tenant] - self._limits.of_one_tenant)
             try:
                 yield
             finally:
@@ -53,9 +54,11 @@ class Slots:
             if not self._users[tenant]:
                 del self._users[tenant], self._tenants[tenant]
 
-    async def _acquire(self, own: asyncio.Semaphore) -> None:
-        """Both semaphores, or none of them."""
-        if self._waiting >= self._limits.waiting:
+    async def _acquire(self, own: asyncio.Semaphore, waiting: int) -> None:
+        """Both semaphores, or none of them. `waiting` of this tenant, this one included, are beyond its share."""
+        if waiting > self._limits.waiting_of_one_tenant:
+            raise CrowdedError(own=True)
+        if self._waiting >= self._limits.waiting and (own.locked() or self._all.locked()):
             raise CrowdedError(own=own.locked())
         self._waiting += 1
         held = False

@@ -13,6 +13,7 @@ from typing import Any
 from thumbstream.console.request_columns import SCORE_OF_RATING, SCORE_PREFIX
 
 _NUMBER = re.compile(r"-?\d{1,20}(\.\d{1,20})?([eE][+-]?\d{1,2})?")
+_LEAST, _MOST = -(2**63), 2**64 - 1  # whole numbers beyond are not written as JSON
 _TRUTH = {"true": "1", "false": "0"}  # a score may be a boolean
 _TEXTS = ("prompt", "response")  # of the conversation; long, and no properties
 _UNKNOWN: Mapping[str, Any] = {
@@ -88,7 +89,10 @@ def _scores(entries: Mapping[str, str], rating: bool | None) -> dict[str, float]
 def _number(text: str | None) -> float | None:
     if text is None or not _NUMBER.fullmatch(text):
         return None
-    return float(text) if set(text) & set(".eE") else int(text)
+    if set(text) & set(".eE"):
+        return float(text)
+    number = int(text)
+    return number if _LEAST <= number <= _MOST else float(text)
 
 
 def _iso(milliseconds: Any) -> str | None:

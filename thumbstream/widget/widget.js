@@ -1,10 +1,11 @@
-// <feedback-buttons token="...">: thumbs for one answer. Attributes, events, styling and storage: docs/browser.md.
+// <feedback-buttons token="...">: thumbs for one answer. All about it: docs/browser.md.
 (() => {
   "use strict";
   const NAME = "feedback-buttons";
   if (customElements.get(NAME)) return;
 
-  const HERE = document.currentScript?.src ?? document.baseURI; // a module has no currentScript: give `endpoint`
+  const own = document.currentScript; // or an image of that name
+  const HERE = own instanceof HTMLScriptElement ? own.src : location.href; // a module: give `endpoint`
   const KNOWN = "thumbstream:known";
   const EVENT = "thumbstream:event:";
   const MAX_WAITING = 50; // events; a click beyond them fails at once
