@@ -118,9 +118,7 @@ class Access:
     def arrive(self, scope: Scope, headers: Mapping[str, str]) -> Caller:
         """A caller of whom nothing is known but where the request comes from."""
         peer = (scope.get("client") or ("",))[0]
-        forwarded = b", ".join(
-            value for name, value in scope["headers"] if name == b"x-forwarded-for"
-        )  # may be several
+        lines = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]  # a proxy may add its own
         return Caller(peer, b", ".join(lines).decode("latin-1"), headers.get("origin"))
 
     def identify(self, caller: Caller, dialects: Sequence[Dialect], headers: Mapping[str, str], now: float) -> None:
