@@ -20,29 +20,35 @@ _IN_BYTES = re.compile(rb"-8(?<=([0-9a-f]{8})-[0-9a-f]{4}-8)[0-9a-f]{3}-[89ab][0
 
 
 class FeedbackIndex:
-    """The keys of rows by the hash that feedback ids in them carry. Derived from rows, and kept only in memory.
+    """The keys of rows that may have a feedback id, by the hash that it carries. Derived from rows, only in memory.
 
     It grows by appending: entries that no longer hold are found out when the row is looked at. About 100 bytes a row
     that has an id; none for others.
     """
 
     def __init__(self) -> None:
-        self._keys: dict[int, bytes | tuple[bytes, ...]] = {}
+        self._keys: dict[int, bytes | dict[bytes, None]] = {}
 
     def note(self, key: bytes, framed: bytes) -> None:
-        """A row as it is kept, encoded. Whatever looks like an id in it is taken for one: decoding costs more."""
-        for found in _IN_BYTES.finditer(framed):
-            self._add(int(found[1], 16), key)
+        """A row as it is kept, encoded. Whatever looks like an id for this key is taken for one: decoding costs more.
+
+        Ids for other keys, which anybody may write into a comment, are never the row's own.
+        """
+        found = {int(one[1], 16) for one in _IN_BYTES.finditer(framed)}
+        if found and (own := murmur2(key)) in found:
+            self._add(own, key)
 
     def _add(self, key_hash: int, key: bytes) -> None:
-        held = self.keys(key_hash)
-        if key not in held:
-            self._keys[key_hash] = (*held, key) if held else key
+        held = self._keys.setdefault(key_hash, key)
+        if isinstance(held, dict):
+            held[key] = None
+        elif held != key:
+            self._keys[key_hash] = {held: None, key: None}
 
     def keys(self, key_hash: int) -> tuple[bytes, ...]:
         """The keys of all rows that may have an id with this hash."""
         held = self._keys.get(key_hash, ())
-        return (held,) if isinstance(held, bytes) else held
+        return (held,) if isinstance(held, bytes) else tuple(held)
 
 
 def answers(key: bytes, row: ResolvedFeedback | None, event: FeedbackEvent) -> bool:

@@ -129,7 +129,8 @@ def _contradictions(monitor: Monitor) -> Iterator[tuple[str, str]]:
     if monitor.clear_below is not None and monitor.clear_below > monitor.threshold:
         yield "clear_below", f"must not be above the threshold {monitor.threshold:g}"
     if monitor.reach > MAX_REACH:
-        yield "windows", f"the longest window with hold and for may take {MAX_REACH // 1440} days at most"
+        longest = "the longest window (or least_recent) with hold and for"
+        yield "windows", f"{longest} may take {MAX_REACH // 1440} days at most"
     for name, _values in monitor.where:
         if name != TENANT and name not in monitor.rollup:
             yield "where", f"{name} is not in by: only what the monitor groups by can be filtered, and {TENANT}"

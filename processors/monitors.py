@@ -61,7 +61,7 @@ class Monitor:
     @property
     def reach(self) -> int:
         """How many minutes back the state of an alert may depend on."""
-        return max(self.windows) + self.hold + self.wait
+        return max(self.spans) + self.hold + self.wait
 
     def surely_above(self, negative: int, total: int) -> bool:
         """The inequality: the share of negatives lies above the threshold by more than chance explains."""

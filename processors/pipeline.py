@@ -11,6 +11,7 @@ from processors.merge import merge
 from processors.minutes import REAL_TIME, DayCells, Grain, Rollup, contribution, move
 from schemas.events import AMEND, DeadLetter, FeedbackEvent, ResolvedFeedback
 from schemas.feedback_ids import hash_in
+from schemas.letters import fitting
 from schemas.topics import source_partition_of, version_of
 
 
@@ -163,7 +164,7 @@ def letter(
 ) -> DeadLetter:
     """The dead letter of a refused event. Its id is its source position, so a replay writes the same letter again."""
     event = arrival.event
-    return DeadLetter(
+    made = DeadLetter(
         letter_id=f"{topic}-{partition}-{arrival.offset}",
         stage="resolve",
         reason=refusal.reason,
@@ -177,3 +178,4 @@ def letter(
         original=original,
         headers=headers,
     )
+    return fitting(made)

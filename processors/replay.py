@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from confluent_kafka import Consumer, TopicPartition
 
 from processors.alerts import Engine, Heard
+from processors.minutes import rollup_of
 from processors.reading import TIMEOUT, read, reader
 from processors.restart import rebuild
 from schemas.codec import Codec, DecodeError
@@ -22,6 +23,8 @@ def heard(codec: Codec, payload: bytes | None) -> Heard | None:
     try:
         record = codec.decode(payload or b"")
     except DecodeError:
+        return None
+    if isinstance(record, MinuteCount) and len(record.group) != len(rollup_of(record.rollup)):
         return None
     return record if isinstance(record, MinuteCount | Progress | MonitorSet) else None
 

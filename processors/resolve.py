@@ -155,7 +155,8 @@ class Resolver:
         letters = []
         for arrival, refusal in folded.refused:
             record = records[arrival.offset]
-            made = letter(arrival, refusal, tp.topic, tp.partition, record.value, dict(record.headers or ()))
+            headers = {name: value or b"" for name, value in record.headers or ()}  # Kafka's may be null
+            made = letter(arrival, refusal, tp.topic, tp.partition, record.value, headers)
             letters.append((made.letter_id.encode(), self.codec.encode(made)))
             self.metrics.count("dead_letters", stage="resolve", reason=refusal.reason)
         return letters

@@ -152,7 +152,8 @@ class VersionedTable(faust.Table[bytes, bytes]):
 class LatestTable(VersionedTable):
     """Rows by request, indexes from day and from feedback id to keys, and the cells of recently touched days.
 
-    The indexes only grow by appending; entries of a day that no longer hold are dropped when the day is built.
+    The indexes only grow by appending, a key at most twice a day; entries of a day that no longer hold are dropped when
+    the day is built.
     """
 
     def __init__(
@@ -161,6 +162,7 @@ class LatestTable(VersionedTable):
         super().__init__(app, **options)
         self._codec, self._rollups, self._grain = codec, rollups, grain
         self._index: dict[int, dict[int, list[bytes]]] = {}
+        self._returned: dict[int, dict[int, set[bytes]]] = {}  # keys of rows that came to a day from elsewhere
         self._ids: dict[int, FeedbackIndex] = {}
         self._days: OrderedDict[tuple[int, int], DayCells] = OrderedDict()
         self.max_cells = _MAX_CELLS
@@ -168,6 +170,7 @@ class LatestTable(VersionedTable):
     def forget(self, partition: int) -> None:
         super().forget(partition)
         self._index.pop(partition, None)
+        self._returned.pop(partition, None)
         self._ids.pop(partition, None)
         self._drop_days(partition)
 
@@ -187,10 +190,18 @@ class LatestTable(VersionedTable):
     def moved(self, partition: int, key: bytes, old: bytes | None, new: bytes) -> None:
         day = self._day(new)
         if day is not None and (old is None or self._day(old) != day):
-            self._index.setdefault(partition, {}).setdefault(day, []).append(key)
+            self._list(partition, day, key, new_row=old is None)
         if (ids := self._ids.get(partition)) is None:
             ids = self._ids[partition] = FeedbackIndex()
         ids.note(key, new)
+
+    def _list(self, partition: int, day: int, key: bytes, *, new_row: bool) -> None:
+        if not new_row:
+            returned = self._returned.setdefault(partition, {}).setdefault(day, set())
+            if key in returned:
+                return
+            returned.add(key)
+        self._index.setdefault(partition, {}).setdefault(day, []).append(key)
 
     def _day(self, value: bytes) -> int | None:
         vote_time = row_head(value)[2]
@@ -216,7 +227,8 @@ class LatestTable(VersionedTable):
         built = await self._build(partition, day)
         if self.epoch[partition] != epoch:
             raise Superseded
-        self._days[partition, day] = built
+        if built:  # else refused events of any day would fill memory
+            self._days[partition, day] = built
         return built
 
     async def _build(self, partition: int, day: int) -> DayCells:
@@ -225,6 +237,7 @@ class LatestTable(VersionedTable):
             return {}
         keys = [key for key in dict.fromkeys(listed) if key in rows and self._day(rows[key]) == day]
         self._index[partition][day] = keys
+        self._returned.get(partition, {}).pop(day, None)  # some of them may not be in the list any more
         cells: DayCells = {}
         began = time.monotonic()
         for value in [rows[key] for key in keys]:
@@ -242,7 +255,7 @@ class LatestTable(VersionedTable):
             part[key] = value
         for place, cell in cells.items():
             held = self._days.get((partition, place[1] // self._grain.day))
-            if held is not None:  # else it was trimmed by another partition's commit, and will be built again
+            if held is not None:  # else it was empty, or trimmed by another partition's commit: it will be built again
                 held[place] = cell
         self._trim()
 

@@ -54,6 +54,8 @@ class BatchConsumer(driver.Consumer):
         """Everything before `next_offset` is durable. Ignored when the partitions were dealt anew since."""
         if generation == self.app.consumer_generation_id and next_offset > self._done.get(tp, 0):
             self._done[tp] = next_offset
+            if self.gaps:
+                self.gaps = {(place, offset) for place, offset in self.gaps if place != tp or offset >= next_offset}
 
     def ack(self, message: Any) -> bool:
         """Only lets a rebalance see that nothing is in work; never moves the commit position."""
@@ -95,7 +97,9 @@ class BatchConsumer(driver.Consumer):
         consumer = self._thread._consumer
         if consumer is None or tp not in consumer.assignment():
             return None
-        end, answered = consumer.highwater(tp), consumer.last_poll_timestamp(tp)
+        # In this order: the consumer's thread sets the end first, and an old end with a new time would be a lie.
+        answered = consumer.last_poll_timestamp(tp)
+        end = consumer.highwater(tp)
         return (end, answered) if end is not None and answered else None
 
     def _sources(self) -> list[TP]:

@@ -9,6 +9,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from schemas.codec import Codec
 from schemas.events import DeadLetter
+from schemas.letters import fitting
 from schemas.topics import LARGEST_MESSAGE
 from sinks.batch import Source
 
@@ -25,7 +26,7 @@ class Letters(Protocol):
 
 def letter(source: Source, reason: str, message: str) -> DeadLetter:
     """The letter about one record. Its id is the record's place, so a replay writes the same letter again."""
-    return DeadLetter(
+    made = DeadLetter(
         letter_id=f"{source.topic}-{source.partition}-{source.offset}",
         stage=STAGE,
         reason=reason,
@@ -38,6 +39,7 @@ def letter(source: Source, reason: str, message: str) -> DeadLetter:
         key=source.key,
         original=source.value,
     )
+    return fitting(made)
 
 
 class KafkaLetters:

@@ -39,7 +39,10 @@ class Records:
         record = self._decoded(source)
         if isinstance(record, FeedbackEvent):
             self._check(record, source)
-        return rows_of(record, Position(source.partition, source.offset, source.append_time, self._epoch))
+        try:
+            return rows_of(record, Position(source.partition, source.offset, source.append_time, self._epoch))
+        except (ValueError, TypeError) as error:  # a stranger's record, well formed but of no sense
+            raise SkippedError("undecodable", str(error)) from error
 
     def _decoded(self, source: Source) -> Record:
         try:

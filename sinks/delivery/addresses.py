@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
+_GLOBAL = IPv6Network("2000::/3")  # all that is given out; ranges beside it stand for IPv4 or for one's own site
 _NAT64 = IPv6Network("64:ff9b::/96")
 
 
@@ -23,6 +24,8 @@ def is_public(text: str) -> bool:
     address = ip_address(text)
     inner = _inner(address) if isinstance(address, IPv6Address) else None
     judged = address if inner is None else inner
+    if isinstance(judged, IPv6Address) and judged not in _GLOBAL:
+        return False
     return judged.is_global and not judged.is_multicast
 
 

@@ -69,7 +69,10 @@ class Queue:
         self._retry_at = now + pause(self.failures, draw, answer.retry_after)
         return Verdict.REFUSED if now - self.failing_since >= self._give_up_after else Verdict.RETRY
 
-    def drop(self, topic: str, partitions: Collection[int]) -> None:
-        """Forget what came from partitions that another process reads now."""
-        kept = (one for one in self._parcels if one.source.topic != topic or one.source.partition not in partitions)
-        self._parcels = deque(kept)
+    def drop(self, topic: str, partitions: Collection[int]) -> list[Parcel]:
+        """Forget, and give back, what came from partitions that another process reads now."""
+        dropped = [one for one in self._parcels if one.source.topic == topic and one.source.partition in partitions]
+        self._parcels = deque(
+            one for one in self._parcels if one.source.topic != topic or one.source.partition not in partitions
+        )
+        return dropped

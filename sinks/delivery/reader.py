@@ -209,7 +209,7 @@ class Reader:
     def _forget(self, partitions: Collection[TopicPartition]) -> None:
         for topic in self._topics:
             numbers = {place.partition for place in partitions if place.topic == topic}
-            self._queue.drop(topic, numbers)
+            self._votes.untold(self._queue.drop(topic, numbers))
             if topic == self._alerts:
                 self.intake.lost(numbers)
             for number in numbers:

@@ -52,9 +52,9 @@ def retry_after(header: str | None, now: float) -> float | None:
     else:
         try:
             moment = parsedate_to_datetime(header)
-        except ValueError:
+            seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - now
+        except (ValueError, OverflowError):
             return None
-        seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - now
     return min(max(seconds, 0.0), LONGEST_RETRY_AFTER)
 
 

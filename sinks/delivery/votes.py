@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from schemas.events import ResolvedFeedback
 from sinks.batch import Source
@@ -24,6 +24,12 @@ class Votes:
         """One record of the log; its parcel has nothing to tell when the vote was told of, or is not wanted."""
         news = row if self._wanted(row) and self._is_new(vote_id(row)) else None
         return Parcel(source, news, source.offset + 1)
+
+    def untold(self, parcels: Iterable[Parcel]) -> None:
+        """What these would have told was not told: it is news again when it is read again."""
+        for parcel in parcels:
+            if isinstance(parcel.record, ResolvedFeedback):
+                self._told.pop(vote_id(parcel.record), None)
 
     def _is_new(self, vote: str) -> bool:
         new = vote not in self._told

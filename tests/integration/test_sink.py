@@ -76,9 +76,12 @@ def test_what_resolve_refuses_is_not_shown_and_stops_nothing(place: Bench) -> No
         place.produce(events, b"acme|bad", None)
         place.publish(event("invalid", 1, rating=None))
         place.produce(events, b"acme|another", CODEC.encode(event("misrouted", 1)))
+        minutes, nonsense = place.topics.minutes.name, MinuteCount("acme", "model", ("a", "b"), 0, 1000, 1, 1, 1, 1)
+        place.produce(minutes, b"acme|model", CODEC.encode(nonsense))
         place.publish(event("after", 1))
         wait_until(lambda: place.query("SELECT 1 FROM {v}.vote_history WHERE request_id = 'after'"), 60, "it goes on")
         wait_until(lambda: metrics.value("records_skipped", topic=events, reason="misrouted") == 1, 60, "misrouted")
+        wait_until(lambda: metrics.value("records_skipped", topic=minutes, reason="undecodable") == 1, 60, "nonsense")
     assert metrics.value("records_skipped", topic=events, reason="undecodable") == 2
     assert metrics.value("records_skipped", topic=events, reason="invalid") == 1
     assert place.query("SELECT 1 FROM {v}.vote_history WHERE request_id IN ('invalid', 'misrouted', 'bad')") == []

@@ -155,6 +155,18 @@ os._exit(code)
 """
 
 
+def test_a_child_that_is_starting_is_asked_once_it_is_healthy(supervision: Supervision, tmp_path: Path) -> None:
+    """It may have read its files before they changed, and it may not handle the signal yet."""
+    may_be_healthy = threading.Event()
+    supervision.run(supervision.spec("watch", RELOAD, reloads=True, probe=may_be_healthy.is_set))
+    log = tmp_path / "watch.log"
+    wait_until(lambda: log.exists() and log.read_text() == "up\n", 60, "it has started")
+    supervision.supervisor.reload()
+    wait_until(lambda: not supervision.supervisor._reloading, 60, "the request is taken")
+    may_be_healthy.set()
+    wait_until(lambda: log.read_text().splitlines() == ["up", "read again"], 60, "the child was asked")
+
+
 def test_a_terminal_that_is_closed_stops_it_and_sighup_alone_does_not(tmp_path: Path) -> None:
     master, slave = os.openpty()
     log = tmp_path / "said"

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 
 from schemas.events import AMEND, DeadLetter, FeedbackEvent, MinuteCount, Progress, ResolvedFeedback
@@ -68,6 +69,27 @@ def test_what_cannot_be_folded_becomes_a_dead_letter_with_its_reason(place: Stag
     assert (invalid.tenant_id, invalid.key, invalid.stage) == ("acme", broken[0], "resolve")
     assert "value" in invalid.message
     assert worker.counted("dead_letters") == 6
+    assert worker.terminate() == 0
+
+
+def test_a_refused_record_of_any_form_and_size_stops_nobody(place: Stage) -> None:
+    """A header without a value, and one that the broker took because it measures batches compressed."""
+    place.create()
+    key, _ = place.keyed(vote(1))
+    producer = Producer(
+        {"bootstrap.servers": place.bootstrap, "compression.type": "gzip", "message.max.bytes": 9_000_000}
+    )
+    headers: list[tuple[str, str | bytes | None]] = [("trace", None), ("by", b"java")]
+    producer.produce(place.topics.events.name, b"junk", key, headers=headers)
+    producer.produce(place.topics.events.name, b"x" * (5 << 20), key)
+    assert producer.flush(30) == 0
+    place.put_events(vote(3))
+    worker = place.ready_worker("resolve")
+    wait_until(lambda: rows(place) == {"r3"}, _PATIENCE, "the good event is folded")
+    wait_until(lambda: len(place.found(place.topics.dead_letters, DeadLetter)) == 2, _PATIENCE, "both letters")
+    small, large = sorted(place.found(place.topics.dead_letters, DeadLetter), key=lambda letter: letter.offset or 0)
+    assert (small.original, small.headers) == (b"junk", {"trace": b"", "by": b"java"})
+    assert (large.original, large.reason, "too large to be kept" in large.message) == (None, "undecodable", True)
     assert worker.terminate() == 0
 
 
@@ -192,11 +214,16 @@ def test_topics_of_another_shape_are_refused(
     assert complaint in worker.said
 
 
+NONSENSE = MinuteCount("acme", "model", (), 0, 1000, 1, 1, 1, 1)  # a group without its dimension
+
+
 def test_a_stranger_s_record_among_the_minutes_stops_nobody(place: Stage) -> None:
     """Neither when it is read first nor when a restarted worker replays it."""
     place.create()
     for _ in range(2):
-        place.put(place.topics.minutes, (b"x", b"junk"), (b"x", None), partition=0)
+        place.put(
+            place.topics.minutes, (b"x", b"junk"), (b"x", None), (b"x", place.codec.encode(NONSENSE)), partition=0
+        )
         watch = place.ready_worker("watch")
         wait_until(lambda: at_rest(place, "watch", place.topics.minutes), _PATIENCE, "all minutes are read")
         place.put(place.topics.minutes, (b"x", b"more junk"), partition=0)

@@ -119,6 +119,8 @@ def test_a_receiver_that_says_when_is_asked_no_sooner() -> None:
     assert retry_after("Thu, 01 Jan 1970 00:01:30 GMT", 60) == 30
     assert retry_after("Thu, 01 Jan 1970 00:00:30 GMT", 60) == 0
     assert retry_after("999999", 0) == 3_600
+    for nonsense in ("Mon, 01 Jan 2026 00:00:00 +99999999999999", "Mon, 01 Jan 99999999999999999999 00:00:00 GMT"):
+        assert retry_after(nonsense, 0) is None
     assert retry_after("soon", 0) is None
     assert retry_after(None, 0) is None
     assert pause(1, 0.0, 120) == 120

@@ -5,6 +5,8 @@ from dataclasses import replace
 import pytest
 
 from schemas.events import ResolvedFeedback, Vote
+from sinks.batch import Source
+from sinks.delivery.queue import Queue
 from sinks.delivery.receivers import Receiver, Receivers, ReceiversError, parse, routed
 from sinks.delivery.subscription import wants_alert, wants_vote
 from sinks.delivery.votes import Votes
@@ -152,3 +154,15 @@ def test_a_vote_is_told_once_however_often_its_row_changes_and_again_when_it_is_
     assert told("r2", "e1")
     assert told("r3", "e1")
     assert told("r1", "e1"), "forgotten, so told again: its id is the same"
+
+
+def test_a_vote_that_was_read_but_not_told_is_news_when_it_is_read_again() -> None:
+    votes = Votes(lambda one: wants_vote(receiver(events=frozenset({"negative_vote"})), one))
+    place, queue = source(alert(), 7), Queue(60.0)
+    other = Source(place.topic, place.partition + 1, 3, place.append_time, None, None)
+    kept, lost = replace(row(), request_id="kept"), replace(row(), request_id="lost")
+    queue.add([votes.take(other, kept), votes.take(place, lost)])
+    votes.untold(queue.drop(place.topic, {place.partition}))
+    assert len(queue) == 1
+    assert votes.take(place, lost).record == lost
+    assert votes.take(other, kept).record is None

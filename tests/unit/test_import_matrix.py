@@ -14,7 +14,7 @@ SHELLS = {
     "app", "announce",
 }  # fmt: skip
 PURE_ELSEWHERE = {
-    "schemas.events", "schemas.topics", "schemas.constraints", "schemas.feedback_ids",
+    "schemas.events", "schemas.topics", "schemas.constraints", "schemas.feedback_ids", "schemas.letters",
     *(f"sinks.delivery.{name}" for name in (
         "receivers", "subscription", "messages", "wording", "slack", "alertmanager", "requests", "replies", "signing",
         "addresses", "queue", "intake", "votes", "parking", "staleness",
@@ -24,7 +24,7 @@ PURE_ELSEWHERE = {
     "thumbstream.console.request_columns", "thumbstream.console.filter_tree", "thumbstream.console.filter_sql",
     "thumbstream.console.request_query", "thumbstream.console.request_statements", "thumbstream.console.request_rows",
 }  # fmt: skip
-SHARED = ("schemas.events", "schemas.topics", "schemas.constraints", "schemas.feedback_ids")
+SHARED = ("schemas.events", "schemas.topics", "schemas.constraints", "schemas.feedback_ids", "schemas.letters")
 WORLDLY = {"asyncio", "os", "random", "secrets", "socket", "subprocess", "tempfile", "threading", "time", "uuid"}
 CLOCKS = {"datetime.now", "datetime.utcnow", "datetime.today", "date.today"}  # the other ones need a worldly import
 VENDORS = {"fastavro": {"schemas.codec"}, "avro": {"schemas.compatibility"}, "jwt": {"producers.tokens"}}

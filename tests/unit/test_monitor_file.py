@@ -85,6 +85,7 @@ REFUSED = {
     "no window": (one("windows = []"), 3, "x", "windows", "one window or more"),
     "a window of nothing": (one('windows = ["0m"]'), 3, "x", "windows", "one minute or more"),
     "a window twice": (one('windows = ["1h", "1h"]'), 3, "x", "windows", "twice"),
+    "a recent part that is longer still": (one("least_recent = 20000"), 1, "x", "windows", "(or least_recent)"),
     "longer than minutes are kept": (one('windows = ["7d"]'), 3, "x", "windows", "may take 7 days at most"),
     "votes as a text": (one('min_votes = "10"'), 3, "x", "min_votes", "whole number from 1"),
     "no votes": (one("min_votes = 0"), 3, "x", "min_votes", "whole number from 1"),

@@ -13,6 +13,13 @@ def test_free_ports_are_different_free_and_outside_the_range_of_client_ports() -
     assert all(is_free(port) and port < 32_768 for port in found)
 
 
+def test_ports_that_are_spoken_for_are_not_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = iter((20_001, 20_002, 20_001, 20_002, 20_003))
+    monkeypatch.setattr("random.randint", lambda *_: next(drawn))
+    monkeypatch.setattr("thumbstream.local.ports.is_free", lambda port: True)
+    assert sorted(free_ports(2, {20_001})) == [20_002, 20_003]
+
+
 def test_a_taken_port_is_named_with_what_it_is_for() -> None:
     [free] = free_ports(1)
     with socket.create_server(("127.0.0.1", 0)) as server:

@@ -47,6 +47,7 @@ class Cells:
     `whole`: the minutes topic still holds all that was ever published, so that a cell may not be absent from it.
     `counted`: the rollups of today. Cells of others were right when they were written, and may be out of date; one that
     is not counted ALWAYS may have begun at any time, so its cells may be absent.
+    `rollups`: what votes are recounted by, beside all that the topic is seen to hold.
     """
 
     cuts: Mapping[int, int]

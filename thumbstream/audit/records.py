@@ -10,7 +10,7 @@ from confluent_kafka import Message
 from schemas.codec import Codec, DecodeError
 from schemas.events import DeadLetter, FeedbackEvent, MinuteCount
 from schemas.topics import MONITORS_KEY, PROGRESS_KEY, epoch_of, version_of
-from thumbstream.audit.cells import Cells
+from thumbstream.audit.cells import ALWAYS, Cells
 from thumbstream.audit.events import EventBook, Letters, Range
 from thumbstream.audit.ledger import UNKNOWN
 from thumbstream.audit.positions import RESOLVE, SINK
@@ -66,7 +66,7 @@ class Records:
         """All cells of the minutes topic that belong to this epoch."""
         name, starts = self.scope.topics.minutes.name, self._starts(self.scope.topics.minutes.name)
         whole = self.scope.epoch == 1 and not any(starts.values())
-        cells = Cells(self.scope.versions(self.findings.cut), whole, self.scope.rollups)
+        cells = Cells(self.scope.versions(self.findings.cut), whole, self.scope.rollups, set(ALWAYS))
         for partition, end in self.books.ends(name).items():
             for message in self.books.read(name, partition, starts[partition], end):
                 if message.key() == PROGRESS_KEY:

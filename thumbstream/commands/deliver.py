@@ -25,6 +25,7 @@ from thumbstream import monitors_file
 from thumbstream.health import HealthServer
 from thumbstream.monitors_file import MonitorsFileError
 from thumbstream.settings import Settings
+from thumbstream.signals import set_soon
 from thumbstream.telemetry import EXIT_CRASH, EXIT_STOP, Metrics, die
 
 _TEST_MINUTES = 1
@@ -85,7 +86,7 @@ class _Process:
     def stop(self, *_: object) -> None:
         """SIGTERM, SIGINT."""
         self.stopping = True
-        self._halt.set()
+        set_soon(self._halt)
 
     def reload(self, *_: object) -> None:
         """SIGHUP: read the files again; wrong ones change nothing."""
@@ -94,7 +95,7 @@ class _Process:
         except ReceiversError as error:
             _log.error("receivers stay as they are", error=str(error))
             return
-        self._halt.set()
+        set_soon(self._halt)
 
 
 def run(settings: Settings) -> None:

@@ -10,6 +10,7 @@ from sinks.consumer import run as consume
 from sinks.startup import Options
 from thumbstream.health import HealthServer
 from thumbstream.settings import Settings
+from thumbstream.signals import set_soon
 from thumbstream.telemetry import Metrics
 
 
@@ -28,7 +29,7 @@ def run(settings: Settings) -> None:
     """Store until SIGTERM or SIGINT, then flush and commit."""
     metrics, stop, ready = Metrics(), threading.Event(), threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda *_: set_soon(stop))
     if settings.health_port:
         HealthServer(settings.health_port, metrics, ready.is_set).start()
     options = Options(

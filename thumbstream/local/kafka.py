@@ -93,7 +93,7 @@ def _settle(data_dir: Path, brokers: int, wanted: Ports) -> tuple[str, tuple[Nod
     if kept and len(kept) != brokers:
         raise KafkaError(f"{data_dir} holds a cluster of {len(kept)}, not {brokers} brokers: use another directory")
     clients = _client_ports(brokers, wanted, [client for client, _ in kept])
-    controllers = _controller_ports(brokers, [controller for _, controller in kept])
+    controllers = _controller_ports(brokers, [controller for _, controller in kept], clients)
     cluster_id = remembered.get("cluster_id") or base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
     pairs = list(zip(clients, controllers, strict=True))
     _write(data_dir / "cluster.json", {"cluster_id": cluster_id, "ports": pairs})
@@ -113,9 +113,11 @@ def _client_ports(brokers: int, wanted: Ports, kept: list[int]) -> list[int]:
     return chosen
 
 
-def _controller_ports(brokers: int, kept: list[int]) -> list[int]:
+def _controller_ports(brokers: int, kept: list[int], clients: list[int]) -> list[int]:
     """Nobody outside knows these, so they move whenever one of them is taken."""
-    return kept if kept and all(map(is_free, kept)) else free_ports(brokers)
+    if kept and all(map(is_free, kept)) and not set(kept) & set(clients):
+        return kept
+    return free_ports(brokers, but=clients)
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import random
 import socket
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 LOOPBACK = "127.0.0.1"
 # Below the range the kernel takes client ports from (32768 up): a client that keeps trying to reach a server that
@@ -26,14 +26,17 @@ def is_free(port: int) -> bool:
     return True
 
 
-def free_ports(count: int) -> list[int]:
-    """Give `count` different free ports, chosen at random so that two processes asking at once rarely collide."""
+def free_ports(count: int, but: Collection[int] = ()) -> list[int]:
+    """Give `count` different free ports, chosen at random so that two processes asking at once rarely collide.
+
+    `but`: ports that are spoken for, though nobody listens on them yet.
+    """
     found: set[int] = set()
     for _ in range(_ATTEMPTS):
         if len(found) == count:
             return list(found)
         port = random.randint(_LOWEST, _HIGHEST)  # noqa: S311 - not a secret
-        if is_free(port):
+        if port not in but and is_free(port):
             found.add(port)
     raise PortInUseError(f"no {count} free ports between {_LOWEST} and {_HIGHEST}")
 

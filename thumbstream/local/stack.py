@@ -23,6 +23,7 @@ from thumbstream.settings import PREFIX, Settings
 TENANT = "local"
 KAFKA_PORT, CLICKHOUSE_PORT, GATEWAY_PORT = 9092, 8123, 8080
 DELIVER = "deliver"
+_PATIENCE = 10.0  # seconds for a broker that was ready a moment ago: nobody would make the topics later
 _HEALTH = ("resolve-1", "watch-1", "sink")
 
 
@@ -106,7 +107,7 @@ class Stack:
 
     def _create_topics(self) -> None:
         """Runs after each broker; topics can be made once all of them are there."""
-        if all(kafka.is_ready(node) for node in self.brokers.nodes):
+        if all(kafka.is_ready(node, _PATIENCE) for node in self.brokers.nodes):
             admin = topic_admin.client(self.brokers.bootstrap, self.settings.kafka)
             topic_admin.create(admin, self.settings.topics, self.settings.replication)
 
@@ -120,10 +121,10 @@ def prepare(settings: Settings, directory: Path, brokers: int, *, auto: bool) ->
     (directory / "logs").mkdir(exist_ok=True)
     fixed = [KAFKA_PORT + number for number in range(brokers)]
     plan = kafka.prepare(directory / "kafka", brokers, "auto" if auto else fixed)
-    taken = {int(server.rpartition(":")[2]) for server in plan.bootstrap.split(",")}
+    taken = {port for node in plan.nodes for port in (node.port, node.controller_port)}  # no broker runs yet
     receivers_file = _receivers(settings)
     watched = (*_HEALTH, DELIVER) if receivers_file else _HEALTH
-    store, front, *health = _ports(2 + len(watched), taken) if auto else _fixed(len(watched))
+    store, front, *health = ports.free_ports(2 + len(watched), taken) if auto else _fixed(len(watched), taken)
     logins = clickhouse.prepare_logins(directory / "clickhouse")
     keys_file, token_keys_file = directory / "keys.toml", directory / "token-keys.toml"
     create_if_missing(token_keys_file, datetime.now(UTC))
@@ -164,14 +165,9 @@ def _values(settings: Settings) -> dict[str, Any]:
     return {name: getattr(settings, name) for name in settings.__slots__}
 
 
-def _fixed(health: int) -> list[int]:
+def _fixed(health: int, taken: set[int]) -> list[int]:
     ports.require_free({"clickhouse": CLICKHOUSE_PORT, "gateway": GATEWAY_PORT})
-    return [CLICKHOUSE_PORT, GATEWAY_PORT, *ports.free_ports(health)]
-
-
-def _ports(count: int, taken: set[int]) -> list[int]:
-    """Free ports that the brokers, who are not running yet, were not given."""
-    return [port for port in ports.free_ports(count + len(taken)) if port not in taken][:count]
+    return [CLICKHOUSE_PORT, GATEWAY_PORT, *ports.free_ports(health, {CLICKHOUSE_PORT, GATEWAY_PORT, *taken})]
 
 
 def _api_key(directory: Path, keys_file: Path) -> str:

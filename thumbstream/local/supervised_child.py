@@ -1,5 +1,6 @@
 """One child under supervision: a state machine that the supervisor's loop steps, telling it the time."""
 
+import signal
 import subprocess
 from collections.abc import Callable
 from enum import Enum
@@ -40,6 +41,7 @@ class SupervisedChild:
         self._started_at = 0.0
         self._restart_at = 0.0
         self._must_be_healthy_by: float | None = None  # None once it has been: later crashes end no start
+        self._reload_owed = False
 
     @property
     def pid(self) -> int | None:
@@ -50,6 +52,14 @@ class SupervisedChild:
         """Start the process for the first time."""
         self._must_be_healthy_by = now + self.spec.start_seconds
         self._launch(now)
+
+    def reload(self) -> None:
+        """SIGHUP; later to one that is starting, which may not handle it yet and may have read its files already."""
+        if self.phase is Phase.HEALTHY and self.process is not None:
+            children.send_signal(self.process, signal.SIGHUP)
+            self._say(self.spec.name, "asked to reload")
+        else:
+            self._reload_owed = self.phase is Phase.STARTING
 
     def give_up(self, reason: str) -> None:
         """Never start (again)."""
@@ -70,6 +80,7 @@ class SupervisedChild:
 
     def _launch(self, now: float) -> None:
         spec = self.spec
+        self._reload_owed = False  # it reads everything anew
         self.process = children.spawn(spec.argv, spec.log, spec.env, spec.cwd)
         self.phase, self._started_at = Phase.STARTING, now
         self._say(spec.name, f"starting, pid {self.process.pid}")
@@ -91,6 +102,9 @@ class SupervisedChild:
             self._prepare_others(self.spec.on_healthy)
         self.phase, self._must_be_healthy_by = Phase.HEALTHY, None
         self._say(self.spec.name, f"healthy after {now - self._started_at:.1f} s")
+        if self._reload_owed:
+            self._reload_owed = False
+            self.reload()
 
     def _prepare_others(self, on_healthy: Callable[[], None]) -> None:
         try:

@@ -100,10 +100,8 @@ class Supervisor:
     def _pass_on_reload(self) -> None:
         self._reloading = False
         for child in self._children.values():
-            # One that is still starting may not handle it yet, and reads everything at its start anyway.
-            if child.spec.reloads and child.phase is Phase.HEALTHY and child.process is not None:
-                children.send_signal(child.process, signal.SIGHUP)
-                self._say(child.spec.name, "asked to reload")
+            if child.spec.reloads:
+                child.reload()
 
     def _step(self) -> None:
         if self._reloading:

@@ -16,6 +16,7 @@ from thumbstream.local.clickhouse.logins import Logins
 from thumbstream.local.clickhouse.queries import Queries
 from thumbstream.local.clickhouse.sandbox import readable_paths, restrict
 from thumbstream.local.clickhouse.server import Server
+from thumbstream.signals import set_soon
 
 _DRAIN_SECONDS, _KILL_SECONDS, _CLOSE_SECONDS = 5.0, 2.0, 2.0  # together below the ten that a stop may take
 _PR_SET_PDEATHSIG = 1
@@ -54,7 +55,7 @@ def main() -> None:
         directory.mkdir(parents=True, exist_ok=True)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda *_: set_soon(stop))
     try:
         server = Server(options.port)  # before Landlock, which forbids every later bind
     except OSError as error:
