@@ -35,7 +35,7 @@ def check(outcome: Outcome) -> None:
 
 
 def test_a_minute_of_faults_leaves_nothing_wrong(plan: Plan) -> None:
-    check(chaos(plan, seconds=60, rate=150))
+    check(chaos(plan, seconds=60, rate=250))
 
 
 @pytest.mark.soak

@@ -87,7 +87,6 @@ def test_one_broker_keeps_ports_and_records_through_kill_and_stop(running: Calla
     assert read(moved, "kept", 2) == ["before the kill", "after the kill"], "advertised listeners follow the ports"
 
 
-@pytest.mark.soak  # the chaos of the whole stack kills one of three brokers in every run
 def test_three_brokers_keep_writing_when_one_is_killed(running: Callable[..., Cluster]) -> None:
     cluster = running(brokers=3)
     assert sorted(cluster.pids) == ["kafka-1", "kafka-2", "kafka-3"]
