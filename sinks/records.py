@@ -37,10 +37,12 @@ class Records:
         if source.value is None and source.topic != self._topics.events.name:
             return ()
         record = self._decoded(source)
+        at = Position(source.partition, source.offset, source.append_time, self._epoch)
         if isinstance(record, FeedbackEvent):
             self._check(record, source)
+            return rows_of(record, at)  # what fails here is a fault of ours: an accepted event is never skipped
         try:
-            return rows_of(record, Position(source.partition, source.offset, source.append_time, self._epoch))
+            return rows_of(record, at)
         except (ValueError, TypeError) as error:  # a stranger's record, well formed but of no sense
             raise SkippedError("undecodable", str(error)) from error
 
