@@ -31,7 +31,7 @@ from producers.dialects.exchange import (
     permitted,
 )
 from producers.dialects.native import NATIVE, NDJSON
-from producers.dialects.routing import ROUTES, Candidates, Route, match, speaker
+from producers.dialects.routing import ROUTES, Candidates, Route, Router, speaker
 from producers.feedback_ids import unshared_ids
 from producers.publisher import Publisher
 from schemas.constraints import Violation
@@ -79,7 +79,7 @@ class Ingest:
         self._publisher, self._metrics = publisher, metrics
         self._access = Access(keys, protection or Protection())
         self._rules = rules or {}
-        self._clock, self._new_id, self._routes = clock, new_id, routes
+        self._clock, self._new_id, self._router = clock, new_id, Router(routes)
         self._ids = feedback_ids or unshared_ids()
         self._failing = False
         self._body_seconds, self._memory = body_seconds, bodies.Memory(bodies_bytes)
@@ -91,7 +91,7 @@ class Ingest:
             return None
         headers = _headers(scope)
         method = headers.get("access-control-request-method", "") if scope["method"] == "OPTIONS" else ""
-        found = match(method or scope["method"], scope["raw_path"].decode("latin-1"), self._routes)
+        found = self._router.match(method or scope["method"], scope["raw_path"].decode("latin-1"))
         if isinstance(found, Problem):
             return await self._send(send, NATIVE, NATIVE.trouble(found))
         dialect = speaker(found, headers)

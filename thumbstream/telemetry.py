@@ -69,12 +69,17 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._counters = {n: Counter(_full(n), d, w, registry=self.registry) for n, (d, w) in _COUNTERS.items()}
         self._gauges = {n: Gauge(_full(n), d, w, registry=self.registry) for n, (d, w) in _GAUGES.items()}
+        self._counted: dict[tuple[object, ...], Counter] = {}  # the library takes longer to find one than to add to it
         self._histograms = {n: Histogram(_full(n), d, w, registry=self.registry) for n, (d, w) in _HISTOGRAMS.items()}
 
     def count(self, name: str, amount: float = 1, /, **labels: str) -> None:
         """Add to a counter. KeyError for a name that METRICS does not list."""
-        metric = self._counters[name]
-        (metric.labels(**labels) if labels else metric).inc(amount)
+        place = (name, *labels.items())
+        counter = self._counted.get(place)
+        if counter is None:
+            metric = self._counters[name]
+            counter = self._counted[place] = metric.labels(**labels) if labels else metric
+        counter.inc(amount)
 
     def set(self, name: str, value: float, /, **labels: str) -> None:
         """Set a gauge."""

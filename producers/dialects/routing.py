@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from urllib.parse import unquote
 
 from producers.dialects import cohere3, helicone_legacy
@@ -25,9 +24,8 @@ def _always(headers: Headers, body: Body) -> bool:  # noqa: ARG001 - the default
     return True
 
 
-@cache  # every request is compared with every template
-def _parts(template: str) -> Sequence[str]:
-    return template.split("/")[1:]
+def _segments(path: str) -> list[str]:
+    return path.split("/")[1:]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +44,7 @@ class Route:
 
     def path(self, segments: Sequence[str]) -> dict[str, str] | None:
         """The placeholders' values, or None when the path is another one. `segments` are percent-encoded."""
-        wanted = _parts(self.template)
+        wanted = _segments(self.template)
         if len(wanted) != len(segments):
             return None
         values: dict[str, str] = {}
@@ -89,21 +87,37 @@ ROUTES: tuple[Route, ...] = (
 Candidates = tuple[tuple[Route, dict[str, str]], ...]
 
 
-def match(method: str, raw_path: str, routes: Sequence[Route] = ROUTES) -> Candidates | Problem:
-    """Every route for a request with its placeholders, in order, or a problem for 404 and 405.
+class Router:
+    """Finds the routes of a request: one look for a path that is spelt out, else only templates of its length."""
 
-    `raw_path` is the path as sent, without the query; one trailing slash more or less is the same path.
-    """
-    segments = raw_path.removesuffix("/").split("/")[1:]
-    found = tuple((route, path) for route in routes if (path := route.path(segments)) is not None)
-    if not found:
-        return Problem("not_found", "there is nothing at this path")
-    found = tuple(pair for pair in found if not pair[1]) or found  # a path that is spelt out is never a placeholder's
-    allowed = tuple((route, path) for route, path in found if route.method == method)
-    if not allowed:
-        methods = tuple(dict.fromkeys(route.method for route, _ in found))
-        return Problem("method_not_allowed", f"this path takes {', '.join(methods)}", methods)
-    return allowed
+    def __init__(self, routes: Sequence[Route] = ROUTES) -> None:
+        self._spelt_out: dict[str, list[tuple[Route, dict[str, str]]]] = {}
+        self._templates: dict[int, list[Route]] = {}
+        for route in routes:
+            if "{" in route.template:
+                self._templates.setdefault(len(_segments(route.template)), []).append(route)
+            else:
+                self._spelt_out.setdefault(route.template, []).append((route, {}))
+
+    def match(self, method: str, raw_path: str) -> Candidates | Problem:
+        """Every route for a request with its placeholders, in order, or a problem for 404 and 405.
+
+        `raw_path` is the path as sent, without the query; one trailing slash more or less is the same path. A path that
+        is spelt out is never a placeholder's.
+        """
+        path = raw_path.removesuffix("/")
+        found = self._spelt_out.get(path) or self._by_template(_segments(path))
+        if not found:
+            return Problem("not_found", "there is nothing at this path")
+        allowed = tuple(pair for pair in found if pair[0].method == method)
+        if not allowed:
+            methods = tuple(dict.fromkeys(route.method for route, _ in found))
+            return Problem("method_not_allowed", f"this path takes {', '.join(methods)}", methods)
+        return allowed
+
+    def _by_template(self, segments: Sequence[str]) -> list[tuple[Route, dict[str, str]]]:
+        templates = self._templates.get(len(segments), ())
+        return [(route, values) for route in templates if (values := route.path(segments)) is not None]
 
 
 def speaker(candidates: Candidates, headers: Headers) -> Dialect:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from producers.dialects.exchange import Dialect, Problem
 from producers.dialects.native import NATIVE
-from producers.dialects.routing import ROUTES, Route, match
+from producers.dialects.routing import ROUTES, Route, Router
 from producers.feedback_ids import unshared_ids
 from tests.fixtures.memory_gateway import MemoryGateway
 from tests.fixtures.refusal_forms import form, seen
@@ -207,7 +207,7 @@ def _check(gateway: MemoryGateway, before: int, answer: Answer, dialects: list[D
 def _send(gateway: MemoryGateway, method: str, path: bytes, headers: list[Header], body: bytes) -> Answer:
     before = len(gateway.publisher.messages)
     answer = asyncio.run(_call(gateway, method, path, headers, body))
-    found = match(method, path.decode("latin-1"))
+    found = Router().match(method, path.decode("latin-1"))
     dialects = [NATIVE] if isinstance(found, Problem) else [route.dialect for route, _ in found]
     _check(gateway, before, answer, dialects)
     gateway.events  # noqa: B018 - everything published can be read back

@@ -11,7 +11,7 @@ import pytest
 from producers.dialects.exchange import Body, Problem
 from producers.dialects.helicone import HELICONE
 from producers.dialects.native import NATIVE
-from producers.dialects.routing import ROUTES, Headers, Route, match
+from producers.dialects.routing import ROUTES, Headers, Route, Router
 from producers.gateway import create_app
 from producers.keys import Keys, create_key
 from producers.publisher import MemoryPublisher
@@ -141,13 +141,13 @@ def test_dialects_may_share_a_path_and_are_told_apart_by_the_body(tmp_path: Path
 
 
 def test_a_path_knows_its_methods() -> None:
-    refused = match("PUT", "/v1/events", ROUTES)
+    refused = Router().match("PUT", "/v1/events")
     assert isinstance(refused, Problem)
     assert (refused.status, refused.allow) == (405, ("POST",))
 
 
 def test_a_path_that_is_spelt_out_is_no_placeholders() -> None:
-    refused = match("PUT", "/v1/feedback/generate", ROUTES)
+    refused = Router().match("PUT", "/v1/feedback/generate")
     assert isinstance(refused, Problem)
     assert refused.allow == ("POST",)
-    assert not isinstance(match("PUT", "/v1/feedback/generated", ROUTES), Problem)
+    assert not isinstance(Router().match("PUT", "/v1/feedback/generated"), Problem)
