@@ -217,3 +217,14 @@ def test_letters_that_clickhouse_still_holds_are_no_surplus_however_old(log: Log
     assert differences(audit(Store(letter_ids={"old", "strange"}))) == [
         ("clickhouse", "dead letter without a record on the topic", 1)
     ]
+
+
+@pytest.mark.parametrize(("age", "missed"), [(30 * DAY + 1, 0), (30 * DAY, 1)])
+def test_when_retention_has_taken_all_letters_only_those_of_younger_events_are_missed(
+    log: Log, age: int, missed: int
+) -> None:
+    file(log, "old", NOW - 31 * DAY)
+    log.expired.add(LETTERS)
+    log.put(TOPICS.events.name, 0, NOW - age, FeedbackEvent("acme", "r0", "e1", "vote"), b"another key")
+    found = differences(audit(Store(letter_ids={"old"})))
+    assert found == [("resolve", "refused event without its dead letter", 1)] * missed
