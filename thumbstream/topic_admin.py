@@ -20,7 +20,9 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 from schemas.topics import Topic, Topics
 
 _TIMEOUT = 15.0
+_TRIES = 2
 _POLL_SECONDS = 0.1
+_LATE = (KafkaError._TIMED_OUT, KafkaError.REQUEST_TIMED_OUT)
 _BINDING = ("cleanup.policy", "message.timestamp.type")
 
 
@@ -32,19 +34,26 @@ def client(bootstrap: str, options: Mapping[str, str] | None = None) -> AdminCli
 def create(admin: AdminClient, topics: Topics, replication: int) -> list[str]:
     """Create what is missing, and wait until clients can use it; the names that were made.
 
-    KafkaException when the broker refuses.
+    KafkaException when the broker refuses, or is too slow twice.
     """
-    wanted = [_new(topic, replication) for topic in topics]
-    made = []
-    for name, future in admin.create_topics(wanted, request_timeout=_TIMEOUT).items():
+    made = _made(admin, {topic.name: _new(topic, replication) for topic in topics}, _TRIES)
+    wait_for(admin, [topic.name for topic in topics])
+    return made
+
+
+def _made(admin: AdminClient, wanted: Mapping[str, NewTopic], tries: int) -> list[str]:
+    made, late = [], {}
+    for name, future in admin.create_topics(list(wanted.values()), request_timeout=_TIMEOUT).items():
         try:
             future.result()
             made.append(name)
         except KafkaException as exception:
-            if exception.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+            code = exception.args[0].code()
+            if code in _LATE and tries > 1:  # it may be there by now
+                late[name] = wanted[name]
+            elif code != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise
-    wait_for(admin, [topic.name for topic in topics])
-    return made
+    return [*made, *_made(admin, late, tries - 1)] if late else made
 
 
 def wait_for(admin: AdminClient, names: Sequence[str], seconds: float = _TIMEOUT) -> bool:

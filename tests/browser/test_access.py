@@ -209,3 +209,24 @@ def test_it_loads_as_a_module_too(show: Show, gateway: FakeGateway) -> None:
     page = show(script='type="module" crossorigin', endpoint=f"{gateway.url}/", token=token())
     thumb(page).click()
     expect(page.get_by_role("status")).to_have_text("Saved, thank you.")
+
+
+@pytest.mark.parametrize("named", ['<img name="currentScript" src="/own.png">', '<form name="currentScript"></form>'])
+def test_nothing_that_people_put_into_the_page_can_name_another_address(
+    show: Show, gateway: FakeGateway, named: str
+) -> None:
+    """In the page, `document.currentScript` is what has this name; the policy that lets images in is none."""
+    page = show(body=named, style="p { margin: 0 }")
+    assert page.evaluate("document.currentScript instanceof HTMLElement")
+    thumb(page).click()
+    expect(page.get_by_role("status")).to_have_text("Saved, thank you.")
+    gateway.wait(1)
+
+
+def test_a_module_without_an_endpoint_asks_the_page_s_server_whatever_its_base_says(
+    show: Show, gateway: FakeGateway
+) -> None:
+    page = show(head=f'<base href="{gateway.url}">', script='type="module" crossorigin', style="p { margin: 0 }")
+    thumb(page).click()
+    expect(page.get_by_role("status")).to_have_text("Not saved.")
+    assert gateway.taken == []

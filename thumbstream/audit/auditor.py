@@ -53,7 +53,7 @@ class Auditor:
         """Wait, read, compare. Raises NotJudgedError, or the clients' errors."""
         self._findings.cut = self._books.record_ends(self._topics.events.name)
         await_stages(self._books, self._topics, self._findings.cut, self._scope.wait)
-        self._records.read_letters()
+        self._records.read_letters(int(self._clock() * 1000))
         began = self._clock()
         cells = self._records.cells()
         self._findings.mark_age = _age(began, self._records.last_mark)

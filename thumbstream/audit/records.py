@@ -37,14 +37,16 @@ class Records:
     last_mark: int = 0
     _begins: dict[str, dict[int, int]] = field(default_factory=dict)
 
-    def read_letters(self) -> None:
+    def read_letters(self, now: int) -> None:
         """All dead letters of the topic."""
-        name = self.scope.topics.dead_letters.name
-        for partition, (low, high) in self.books.bounds(name).items():
-            for message in self.books.read(name, partition, low, high):
+        topic = self.scope.topics.dead_letters
+        for partition, (low, high) in self.books.bounds(topic.name).items():
+            for message in self.books.read(topic.name, partition, low, high):
                 if low and not self.letters.since:
                     self.letters.since = message.timestamp()[1]
                 self._take_letter(message)
+            if low and not self.letters.since:  # none is left whose time would tell
+                self.letters.since = now - int(topic.config["retention.ms"])
 
     def _take_letter(self, message: Message) -> None:
         letter = self._decoded(DeadLetter, message)

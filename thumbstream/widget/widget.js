@@ -4,8 +4,8 @@
   const NAME = "feedback-buttons";
   if (customElements.get(NAME)) return;
 
-  const own = document.currentScript; // or an image of that name
-  const HERE = own instanceof HTMLScriptElement ? own.src : location.href; // a module: give `endpoint`
+  // an image may have that name; a module has none
+  const HERE = Reflect.get(Document.prototype, "currentScript", document)?.src ?? location.href;
   const KNOWN = "thumbstream:known";
   const EVENT = "thumbstream:event:";
   const MAX_WAITING = 50; // events; a click beyond them fails at once
