@@ -1,6 +1,6 @@
 """What one tenant notices while another one's key floods the gateway: waiting times, quiet and flooded in turn.
 
-    python -m benchmarks.flood [--bootstrap HOST:PORT] [--rate 20] [--times 50] [--limit 40/80] [--seconds 10]
+    python -m benchmarks.flood [--bootstrap HOST:PORT] [--rate 20] [--times 50] [--limit 40/80] [--seconds 6]
 
 The quiet tenant posts one vote at a time at a steady rate. In every second phase the other one posts `--times` as many
 from a process of its own, each request as soon as its turn has come, whatever the answers are. With `--limit ''`
@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.synchronize import Event
 from pathlib import Path
+from typing import NamedTuple
 
 import uvloop
 
@@ -38,7 +39,17 @@ from thumbstream.telemetry import Metrics, configure_logging
 _FLOODERS = 8  # connections
 _SPAWN = multiprocessing.get_context("spawn")
 
+_AHEAD = 1.0  # seconds: the flood begins half of it before the flooded phase, and ends half of it after
+
 Answers = list[tuple[float, int]]  # (seconds waited, status)
+
+
+class Signals(NamedTuple):
+    """Between the two processes: the flood can begin, it is its turn, there is no further turn."""
+
+    ready: Event
+    turn: Event
+    over: Event
 
 
 def _gateway(bootstrap: str, prefix: str, keys: Path, port: int, limit: Rate | None) -> None:
@@ -80,17 +91,24 @@ async def _post(port: int, sent: list[bytes], rate: float, seconds: float, answe
     writer.close()
 
 
-def _flood(port: int, secret: str, rate: float, seconds: float, begun: Event) -> None:
-    async def run() -> Answers:
-        answers: Answers = []
-        sent = requests(secret, 1)
-        begun.set()
-        await asyncio.gather(*(_post(port, sent, rate / _FLOODERS, seconds, answers) for _ in range(_FLOODERS)))
-        return answers
+def _flood(port: int, secret: str, rate: float, seconds: float, signals: Signals) -> None:
+    """Flood for `seconds` each time it is told to, until all is over; then say what was answered."""
 
-    answers = uvloop.run(run())
+    async def run() -> tuple[Answers, int]:
+        answers: Answers = []
+        sent, turns = requests(secret, 1), 0
+        signals.ready.set()
+        while signals.turn.wait() and not signals.over.is_set():
+            signals.turn.clear()
+            turns += 1
+            connections = [_post(port, sent, rate / _FLOODERS, seconds, answers) for _ in range(_FLOODERS)]
+            await asyncio.gather(*connections)
+            signals.ready.set()
+        return answers, turns
+
+    answers, turns = uvloop.run(run())
     counts = Counter(status for _, status in answers)
-    print(f"    the flood: {len(answers) / seconds:,.0f} requests/s, {dict(counts)}")
+    print(f"the flood: {len(answers) / (turns * seconds):,.0f} requests/s, {dict(counts)}")
 
 
 def phase(port: int, secret: str, rate: float, seconds: float) -> Answers:
@@ -117,8 +135,8 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=20)
     parser.add_argument("--times", type=float, default=50)
     parser.add_argument("--limit", type=parse_rate, default=Rate(40, 80))
-    parser.add_argument("--seconds", type=float, default=10)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=6)
+    parser.add_argument("--rounds", type=int, default=8)
     chosen = parser.parse_args()
     with broker(chosen.bootstrap) as bootstrap:
         topics = Topics(f"bench-{uuid.uuid4().hex[:8]}.")
@@ -129,17 +147,23 @@ def main() -> None:
 
 def measure(port: int, quiet: str, loud: str, chosen: argparse.Namespace) -> None:
     """Print the ratio of the two 99th percentiles."""
+    signals = Signals(_SPAWN.Event(), _SPAWN.Event(), _SPAWN.Event())
+    arguments = (port, loud, chosen.rate * chosen.times, chosen.seconds + _AHEAD, signals)
+    flood = _SPAWN.Process(target=_flood, args=arguments)
+    flood.start()
     phase(port, quiet, chosen.rate, 3)  # warm
     calm, flooded = Answers(), Answers()
     for _ in range(chosen.rounds):
+        signals.ready.wait()
+        signals.ready.clear()
         calm += phase(port, quiet, chosen.rate, chosen.seconds)
-        begun = _SPAWN.Event()
-        arguments = (port, loud, chosen.rate * chosen.times, chosen.seconds + 1, begun)
-        flood = _SPAWN.Process(target=_flood, args=arguments)
-        flood.start()
-        begun.wait()
+        signals.turn.set()
+        time.sleep(_AHEAD / 2)
         flooded += phase(port, quiet, chosen.rate, chosen.seconds)
-        flood.join()
+    signals.ready.wait()
+    signals.over.set()
+    signals.turn.set()
+    flood.join()
     before, during = told("quiet  ", calm), told("flooded", flooded)
     print(f"p99 {during / before:.2f} times the quiet one, with a limit of {chosen.limit or 'nothing'}")
 

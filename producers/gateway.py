@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute
 from starlette.routing import Route as Page
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from producers import bodies
 from producers.access import Access, Caller, KeyRing, Protection
@@ -59,7 +59,11 @@ def new_event_id() -> str:
 
 
 class Ingest:
-    """The endpoints that take feedback, as one raw ASGI application over all dialects."""
+    """The endpoints that take feedback, as one raw ASGI application over all dialects.
+
+    What is on no path of a dialect goes on to `pages`: who asks for a page can wait, who floods us with votes must not
+    cost more than needed.
+    """
 
     def __init__(
         self,
@@ -76,6 +80,7 @@ class Ingest:
         protection: Protection | None = None,
         rules: Mapping[str, TenantRules] | None = None,
     ) -> None:
+        self.pages: ASGIApp = self.nowhere
         self._publisher, self._metrics = publisher, metrics
         self._access = Access(keys, protection or Protection())
         self._rules = rules or {}
@@ -88,12 +93,12 @@ class Ingest:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. Whatever goes wrong, the client gets JSON in its dialect's form."""
         if scope["type"] != "http":
-            return None
+            return await self.pages(scope, receive, send)
         headers = _headers(scope)
         method = headers.get("access-control-request-method", "") if scope["method"] == "OPTIONS" else ""
-        found = self._router.match(method or scope["method"], scope["raw_path"].decode("latin-1"))
+        found = self._find(method or scope["method"], scope)
         if isinstance(found, Problem):
-            return await self._send(send, NATIVE, NATIVE.trouble(found))
+            return await self.pages(scope, receive, send)
         dialect = speaker(found, headers)
         caller = self._access.arrive(scope, headers)
         if method:
@@ -110,6 +115,17 @@ class Ingest:
             reply = dialect.trouble(Problem("internal", "something went wrong here; nothing is promised"))
         await self._send(send, dialect, reply, self._access.response_headers(caller, dialect))
         return None
+
+    async def nowhere(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The answer where there is neither a dialect nor a page."""
+        del receive
+        if scope["type"] == "http":
+            problem = self._find(scope["method"], scope)
+            assert isinstance(problem, Problem), "what a dialect takes does not come here"
+            await self._send(send, NATIVE, NATIVE.trouble(problem))
+
+    def _find(self, method: str, scope: Scope) -> Candidates | Problem:
+        return self._router.match(method, scope["raw_path"].decode("latin-1"))
 
     async def _answer(
         self, candidates: Candidates, headers: Mapping[str, str], receive: Receive, caller: Caller
@@ -206,7 +222,7 @@ def create_app(
     bodies_bytes: int = _BODIES_BYTES,
     rules: Mapping[str, TenantRules] | None = None,
     protection: Protection | None = None,
-) -> Starlette:
+) -> Ingest:
     """The whole application: feedback, /healthz, /readyz, /metrics, and `more` pages of whoever composes it.
 
     The application owns `publisher` and closes it at the end, then it calls each of `closing`. `feedback_ids` are those
@@ -238,10 +254,11 @@ def create_app(
             for close in closing:
                 await close()
 
-    app = Starlette(routes=[*pages, *more], lifespan=lifespan)
-    # Whatever is no page goes to the dialects as it was sent; a Mount would leave out paths with a line break in them.
-    app.router.redirect_slashes, app.router.default = False, ingest
-    return app
+    site = Starlette(routes=[*pages, *more], lifespan=lifespan)
+    # What is nowhere is answered as it was sent; a Mount would leave out paths with a line break in them.
+    site.router.redirect_slashes, site.router.default = False, ingest.nowhere
+    ingest.pages = site
+    return ingest
 
 
 def _pages(publisher: Publisher, metrics: Metrics) -> list[BaseRoute]:

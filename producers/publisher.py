@@ -162,7 +162,7 @@ class KafkaPublisher:
     async def _outcomes(self, batch: _Batch) -> Outcomes:
         try:
             async with asyncio.timeout(self._answer_seconds):
-                return await asyncio.shield(batch.future)
+                return await batch.future
         except TimeoutError:
             return [_LATE] * len(batch.outcomes)
 

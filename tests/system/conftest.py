@@ -6,13 +6,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import clickhouse_connect
 import psutil
 import pytest
+from clickhouse_connect.driver.client import Client
 
 from tests.fixtures.receiver import Receiving, receiving
 from tests.polling import wait_until
@@ -63,16 +64,16 @@ class Running:
         """Ask as the analyst."""
         ready = self.ready
         login = ready["clickhouse_analyst"]
-        with closing(
-            clickhouse_connect.get_client(
-                dsn=ready["clickhouse_url"],
-                username=login["user"],
-                password=login["password"],
-                database=login["database"],
-                autogenerate_session_id=False,
-            )
-        ) as client:
-            return [tuple(row) for row in client.query(query, parameters=parameters).result_rows]
+        client = connected(ready["clickhouse_url"], login["user"], login["password"], login["database"])
+        return [tuple(row) for row in client.query(query, parameters=parameters).result_rows]
+
+
+@cache  # to connect takes more questions than most tests ask
+def connected(url: str, user: str, password: str, database: str) -> Client:
+    """A client of one login; it opens a connection anew when ClickHouse was away."""
+    return clickhouse_connect.get_client(
+        dsn=url, username=user, password=password, database=database, autogenerate_session_id=False
+    )
 
 
 @pytest.fixture(scope="session")
