@@ -1,10 +1,12 @@
 """What one tenant notices while another one's key floods the gateway: waiting times, quiet and flooded in turn.
 
-    python -m benchmarks.flood [--bootstrap HOST:PORT] [--rate 20] [--times 50] [--limit 40/80] [--seconds 6]
+    python -m benchmarks.flood [--bootstrap HOST:PORT] [--rate 20] [--times 50] [--limit 40/80]
+                              [--connections 8] [--seconds 6] [--rounds 8]
 
-The quiet tenant posts one vote at a time at a steady rate. In every second phase the other one posts `--times` as many
-from a process of its own, each request as soon as its turn has come, whatever the answers are. With `--limit ''`
-nothing is limited. Everything shares the machine, so what the flood costs its senders is in the numbers, too.
+The quiet tenant posts one vote at a time at a steady rate. In every second phase the other one wants to post `--times`
+as many from a process of its own over `--connections`, each request as soon as its turn has come and the one before it
+was answered, whatever the answers are: refusals come a moment late, so few connections get less through. With
+`--limit ''` nothing is limited. Everything shares the machine, so what the flood costs its senders is in the numbers.
 """
 
 from __future__ import annotations
@@ -36,7 +38,6 @@ from thumbstream import topic_admin
 from thumbstream.local.ports import free_ports
 from thumbstream.telemetry import Metrics, configure_logging
 
-_FLOODERS = 8  # connections
 _SPAWN = multiprocessing.get_context("spawn")
 
 _AHEAD = 1.0  # seconds: the flood begins half of it before the flooded phase, and ends half of it after
@@ -91,7 +92,7 @@ async def _post(port: int, sent: list[bytes], rate: float, seconds: float, answe
     writer.close()
 
 
-def _flood(port: int, secret: str, rate: float, seconds: float, signals: Signals) -> None:
+def _flood(port: int, secret: str, rate: float, number: int, seconds: float, signals: Signals) -> None:
     """Flood for `seconds` each time it is told to, until all is over; then say what was answered."""
 
     async def run() -> tuple[Answers, int]:
@@ -101,14 +102,14 @@ def _flood(port: int, secret: str, rate: float, seconds: float, signals: Signals
         while signals.turn.wait() and not signals.over.is_set():
             signals.turn.clear()
             turns += 1
-            connections = [_post(port, sent, rate / _FLOODERS, seconds, answers) for _ in range(_FLOODERS)]
+            connections = [_post(port, sent, rate / number, seconds, answers) for _ in range(number)]
             await asyncio.gather(*connections)
             signals.ready.set()
         return answers, turns
 
     answers, turns = uvloop.run(run())
     counts = Counter(status for _, status in answers)
-    print(f"the flood: {len(answers) / (turns * seconds):,.0f} requests/s, {dict(counts)}")
+    print(f"the flood: {rate:,.0f} requests/s wanted, {len(answers) / (turns * seconds):,.0f} sent, {dict(counts)}")
 
 
 def phase(port: int, secret: str, rate: float, seconds: float) -> Answers:
@@ -134,6 +135,7 @@ def main() -> None:
     parser.add_argument("--bootstrap")
     parser.add_argument("--rate", type=float, default=20)
     parser.add_argument("--times", type=float, default=50)
+    parser.add_argument("--connections", type=int, default=8)
     parser.add_argument("--limit", type=parse_rate, default=Rate(40, 80))
     parser.add_argument("--seconds", type=float, default=6)
     parser.add_argument("--rounds", type=int, default=8)
@@ -148,7 +150,8 @@ def main() -> None:
 def measure(port: int, quiet: str, loud: str, chosen: argparse.Namespace) -> None:
     """Print the ratio of the two 99th percentiles."""
     signals = Signals(_SPAWN.Event(), _SPAWN.Event(), _SPAWN.Event())
-    arguments = (port, loud, chosen.rate * chosen.times, chosen.seconds + _AHEAD, signals)
+    rate = chosen.rate * chosen.times
+    arguments = (port, loud, rate, chosen.connections, chosen.seconds + _AHEAD, signals)
     flood = _SPAWN.Process(target=_flood, args=arguments)
     flood.start()
     phase(port, quiet, chosen.rate, 3)  # warm

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +22,8 @@ from producers.token_keys import TokenKey
 _NO_KEY = Problem("unauthorized", "the API key is missing or unknown")
 _NO_TOKENS_HERE = Problem("unauthorized", "this gateway takes no feedback tokens: it has no token keys")
 _NO_TOKENS = Problem("forbidden", "this gateway gives out no feedback tokens: it has no token keys")
+_HOLD_SECONDS = 0.25
+_HELD = 64  # refusals that wait at once: far fewer than there may be connections
 _FOREIGN = Problem("forbidden", "pages of this origin may not do this")
 
 
@@ -114,6 +117,7 @@ class Access:
         self._keys, self._rules = keys, protection
         self._per_key, self._per_token = Limiter(protection.per_key), Limiter(protection.per_token)
         self._per_address = Limiter(protection.per_address)
+        self._held = 0
 
     def arrive(self, scope: Scope, headers: Mapping[str, str]) -> Caller:
         """A caller of whom nothing is known but where the request comes from."""
@@ -195,6 +199,19 @@ class Access:
         if wait:
             message = "too many requests: wait as long as Retry-After says"
             raise ProblemError(Problem("rate_limited", message, wait=limits.seconds(wait)))
+
+    async def hold_back(self) -> None:
+        """Keep a refusal by rate for a moment: a client that sends again at once then floods us no more.
+
+        So it costs little what the many answers would cost, from which everybody else's would suffer. Only so many
+        wait; beyond, a flood over many connections hears at once what it is told.
+        """
+        if self._held < _HELD:
+            self._held += 1
+            try:
+                await asyncio.sleep(_HOLD_SECONDS)
+            finally:
+                self._held -= 1
 
     def charge(self, caller: Caller, events: int) -> None:
         """Count the events of a request, the first of which its arrival has paid for: the next ones wait for them."""

@@ -108,6 +108,8 @@ class Ingest:
         except ProblemError as failed:
             self._metrics.count("events_refused", dialect=dialect.name, reason=failed.problem.reason)
             reply = dialect.trouble(failed.problem)
+            if failed.problem.reason == "rate_limited":
+                await self._access.hold_back()
         except DisconnectedError:
             return None
         except Exception:  # noqa: BLE001 - a fault of ours must not leave a client without its own form of answer

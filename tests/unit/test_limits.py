@@ -1,5 +1,6 @@
 """Rate limits: what a bucket lets through, what it forgets, and what the gateway answers."""
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,27 @@ def test_a_key_that_sends_too_much_waits_and_others_do_not(tmp_path: Path) -> No
     assert limited(send(site.reader), 49)
     assert site.metrics.value("events_refused", dialect="native", reason="rate_limited") == 3
     assert len(site.events) == 54
+
+
+def test_refusals_wait_a_moment_but_only_so_many_and_nobody_waits_behind_them(tmp_path: Path) -> None:
+    site = Site(tmp_path, per_key=Rate(1, 1))
+    answered: list[str] = []
+
+    async def send(name: str, secret: str) -> None:
+        transport = httpx.ASGITransport(site.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+            headers = {"Authorization": f"Bearer {secret}"}
+            reply = await client.post("/v1/events", headers=headers, json={"request_id": "r", "rating": True})
+        answered.append(f"{name} {reply.status_code}")
+
+    async def flood() -> None:
+        refused = [send(f"number {number}", site.server) for number in range(64 + 2)]
+        await asyncio.gather(send("first", site.server), *refused, send("other", site.reader))
+
+    asyncio.run(flood())
+    at_once, held = answered[:4], answered[4:]
+    assert set(at_once) == {"first 200", "number 64 429", "number 65 429", "other 200"}
+    assert set(held) == {f"number {number} 429" for number in range(64)}
 
 
 def test_every_dialect_says_429_in_its_own_form(tmp_path: Path) -> None:
