@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -126,3 +127,12 @@ def test_what_cannot_work_is_refused_with_the_reason(tmp_path: Path) -> None:
             kafka.prepare(tmp_path / "taken", ports=[port])
     with pytest.raises(KafkaError, match="3 brokers need 3 ports, not 1"):
         kafka.prepare(tmp_path / "few", brokers=3, ports=[port])
+
+
+def test_the_jvm_takes_the_cache_that_makes_starts_quick(tmp_path: Path) -> None:
+    kafka.quicken_starts()
+    plan = kafka.prepare(tmp_path)
+    java, *arguments = plan.format_command(plan.nodes[0])
+    assert plan.start_cache is not None
+    assert f"-XX:AOTCache={plan.start_cache}" in arguments
+    subprocess.run([java, "-XX:AOTMode=on", *arguments], check=True, timeout=60)  # with "on", it must fit or fail

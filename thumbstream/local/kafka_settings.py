@@ -93,8 +93,13 @@ logger.server.level=info
 """
 
 
-def java_command(java: Path, jars: Sequence[Path], main_class: str, heap_mib: int, logging: Path) -> list[str]:
-    """Command line of one JVM running `main_class`, without that class's own arguments; `heap_mib` bounds its heap."""
+def java_command(
+    java: Path, jars: Sequence[Path], main_class: str, heap_mib: int, logging: Path, options: Sequence[str] = ()
+) -> list[str]:
+    """Command line of one JVM running `main_class`, without that class's own arguments; `heap_mib` bounds its heap.
+
+    `options` are further ones for the JVM.
+    """
     return [
         str(java),
         "-Xms64m",
@@ -102,7 +107,7 @@ def java_command(java: Path, jars: Sequence[Path], main_class: str, heap_mib: in
         "-XX:TieredStopAtLevel=1",  # C1 only: half the start time, and nobody runs for days here
         "-XX:+UseSerialGC",
         "-XX:+ExitOnOutOfMemoryError",  # a dead broker is restarted, a wounded one is not noticed
-        "-Xshare:auto",
+        *options,
         "-Djava.awt.headless=true",
         f"-Dlog4j2.configurationFile={logging}",
         "-cp",

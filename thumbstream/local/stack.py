@@ -120,6 +120,7 @@ def prepare(settings: Settings, directory: Path, brokers: int, *, auto: bool) ->
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     (directory / "logs").mkdir(exist_ok=True)
     fixed = [KAFKA_PORT + number for number in range(brokers)]
+    kafka.quicken_starts()
     plan = kafka.prepare(directory / "kafka", brokers, "auto" if auto else fixed)
     taken = {port for node in plan.nodes for port in (node.port, node.controller_port)}  # no broker runs yet
     receivers_file = _receivers(settings)

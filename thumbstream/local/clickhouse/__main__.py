@@ -19,6 +19,7 @@ from thumbstream.local.clickhouse.server import Server
 from thumbstream.signals import set_soon
 
 _DRAIN_SECONDS, _KILL_SECONDS, _CLOSE_SECONDS = 5.0, 2.0, 2.0  # together below the ten that a stop may take
+_LOOK_SECONDS = 0.5
 _PR_SET_PDEATHSIG = 1
 
 
@@ -66,7 +67,8 @@ def main() -> None:
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True).start()
     url = f"http://127.0.0.1:{server.server_port}"
     _announce(ready_file, {"url": url, "pid": os.getpid(), "version": engine.version, "landlock_abi": abi})
-    stop.wait()
+    while not stop.wait(_LOOK_SECONDS):  # a signal just before a wait without end would be noticed by nobody
+        pass
     _shut_down(server, ready_file)
 
 
