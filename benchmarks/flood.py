@@ -4,8 +4,8 @@
                               [--connections 8] [--seconds 6] [--rounds 8]
 
 The quiet tenant posts one vote at a time at a steady rate. In every second phase the other one wants to post `--times`
-as many from a process of its own over `--connections`, each request as soon as its turn has come and the one before it
-was answered, whatever the answers are: refusals come a moment late, so few connections get less through. With
+as many from a process of its own, over `--connections` in turn, each request as soon as its turn has come and the one
+before it was answered, whatever the answers are: refusals come a second late, so not all of it can be sent. With
 `--limit ''` nothing is limited. Everything shares the machine, so what the flood costs its senders is in the numbers.
 """
 
@@ -76,10 +76,12 @@ def gateway(bootstrap: str, prefix: str, limit: Rate | None) -> Iterator[tuple[i
             process.join()
 
 
-async def _post(port: int, sent: list[bytes], rate: float, seconds: float, answers: Answers) -> None:
-    """One connection: a request whenever it is due; what is late is sent at once."""
+async def _post(
+    port: int, sent: list[bytes], rate: float, seconds: float, answers: Answers, first: float = 0.0
+) -> None:
+    """One connection: a request whenever it is due, the first after `first` seconds; what is late is sent at once."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    began = time.perf_counter()
+    began = time.perf_counter() + first
     for turn in range(int(rate * seconds)):
         await asyncio.sleep(began + turn / rate - time.perf_counter())
         started = time.perf_counter()
@@ -102,7 +104,7 @@ def _flood(port: int, secret: str, rate: float, number: int, seconds: float, sig
         while signals.turn.wait() and not signals.over.is_set():
             signals.turn.clear()
             turns += 1
-            connections = [_post(port, sent, rate / number, seconds, answers) for _ in range(number)]
+            connections = (_post(port, sent, rate / number, seconds, answers, one / rate) for one in range(number))
             await asyncio.gather(*connections)
             signals.ready.set()
         return answers, turns

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NoReturn, Protocol
 
@@ -22,8 +22,8 @@ from producers.token_keys import TokenKey
 _NO_KEY = Problem("unauthorized", "the API key is missing or unknown")
 _NO_TOKENS_HERE = Problem("unauthorized", "this gateway takes no feedback tokens: it has no token keys")
 _NO_TOKENS = Problem("forbidden", "this gateway gives out no feedback tokens: it has no token keys")
-_HOLD_SECONDS = 0.25
-_HELD = 64  # refusals that wait at once: far fewer than there may be connections
+_HOLD_SECONDS = 1.0  # as Retry-After says at least
+_HELD = 256  # refusals that wait at once: far fewer than there may be connections
 _FOREIGN = Problem("forbidden", "pages of this origin may not do this")
 
 
@@ -80,12 +80,17 @@ def _no_origin(origin: str) -> bool:  # noqa: ARG001 - the default lets no page 
     return False
 
 
+async def _a_moment() -> None:
+    await asyncio.sleep(_HOLD_SECONDS)
+
+
 @dataclass(frozen=True, slots=True)
 class Protection:
     """How a gateway protects itself; the default has no tokens, no pages and no limits.
 
     `key_origins` says whether some key may be used by pages of an origin, `page_origins` whose pages may use tokens
-    (none: every page that its token names), `proxies` how many trusted ones stand in front.
+    (none: every page that its token names), `proxies` how many trusted ones stand in front. `hold` is what a refusal by
+    rate waits for.
     """
 
     tokens: Tokens | None = None
@@ -96,6 +101,7 @@ class Protection:
     per_address: Rate | None = None
     proxies: int = 0
     monotonic: Callable[[], float] = time.monotonic
+    hold: Callable[[], Awaitable[None]] = _a_moment
 
 
 @dataclass(slots=True)
@@ -201,15 +207,15 @@ class Access:
             raise ProblemError(Problem("rate_limited", message, wait=limits.seconds(wait)))
 
     async def hold_back(self) -> None:
-        """Keep a refusal by rate for a moment: a client that sends again at once then floods us no more.
+        """Keep a refusal by rate for a moment: a client that sends again without a pause then floods us no more.
 
-        So it costs little what the many answers would cost, from which everybody else's would suffer. Only so many
-        wait; beyond, a flood over many connections hears at once what it is told.
+        Nobody gets less for it than the rate allows, as that much comes in again meanwhile. Only so many wait; beyond,
+        a flood over many connections hears at once what it is told.
         """
         if self._held < _HELD:
             self._held += 1
             try:
-                await asyncio.sleep(_HOLD_SECONDS)
+                await self._rules.hold()
             finally:
                 self._held -= 1
 
