@@ -105,7 +105,9 @@ class Flood:
     """Requests of 200 kB each, all at once: more than the gateway holds."""
 
     def __init__(self, gateway: GatewayProcess, count: int) -> None:
-        self.client = gateway.client(limits=httpx.Limits(max_connections=count))
+        # Kept alive all of them: the pool closes idle ones beyond its number under the threads that just took them.
+        limits = httpx.Limits(max_connections=count, max_keepalive_connections=count)
+        self.client = gateway.client(limits=limits)
         self.pool = ThreadPoolExecutor(count)
         self.sent = [self.pool.submit(self._post, number) for number in range(count)]
 
