@@ -56,7 +56,7 @@ def test_no_truncation_and_no_extra_byte_decodes(record: Record) -> None:
             CODEC.decode(broken)
 
 
-@settings(max_examples=150)
+@settings(max_examples=300)
 @given(st.binary(max_size=60), st.integers(0, 9))
 def test_random_bytes_decode_or_raise_a_decode_error(noise: bytes, schema_id: int) -> None:
     for payload in (noise, b"\x00" + schema_id.to_bytes(4, "big") + noise):
@@ -70,7 +70,7 @@ def decoded(payload: bytes) -> Record | None:
         return None
 
 
-@settings(max_examples=100)
+@settings(max_examples=200)
 @given(VOTES | EVENTS, st.data())
 def test_whatever_bytes_decode_to_an_event_are_folded_or_refused_and_never_stop_the_stream(
     event: Record, data: st.DataObject

@@ -17,8 +17,8 @@ BROKEN = {
 }
 
 
-def test_a_thousand_histories_with_crashes_and_zombies_end_right() -> None:
-    assert [seed for seed in range(1_000) if is_wrong(seed, RIGHT)] == []
+def test_two_thousand_histories_with_crashes_and_zombies_end_right() -> None:
+    assert [seed for seed in range(2_000) if is_wrong(seed, RIGHT)] == []
 
 
 @pytest.mark.soak

@@ -42,7 +42,7 @@ def truth(events: Sequence[FeedbackEvent]) -> dict[tuple[str, str], recount.Trut
     return recount.rows(log(events))
 
 
-@settings(max_examples=75)
+@settings(max_examples=150)
 @given(st.data(), PAST)
 def test_any_order_and_any_resend_give_the_same_rows_and_cells(
     data: st.DataObject, events: list[FeedbackEvent]
@@ -54,7 +54,7 @@ def test_any_order_and_any_resend_give_the_same_rows_and_cells(
     assert counted(held(one)) == counted(held(other))
 
 
-@settings(max_examples=75)
+@settings(max_examples=150)
 @given(ANY)
 def test_rows_and_cells_equal_a_plain_recount(events: list[FeedbackEvent]) -> None:
     memory, wanted = folded(events), truth(events)
@@ -62,14 +62,14 @@ def test_rows_and_cells_equal_a_plain_recount(events: list[FeedbackEvent]) -> No
     assert counted(held(memory)) == recount.cells(wanted, ROLLUPS, GRAIN.minute)
 
 
-@settings(max_examples=75)
+@settings(max_examples=150)
 @given(ANY)
 def test_cells_equal_the_count_over_the_final_rows(events: list[FeedbackEvent]) -> None:
     memory = folded(events)
     assert counted(held(memory)) == counted(all_cells(memory.rows.values(), ROLLUPS, WHERE))
 
 
-@settings(max_examples=75)
+@settings(max_examples=150)
 @given(st.data(), SAFE.filter(bool))
 def test_a_resend_changes_nothing_however_late_and_whatever_the_clients_clock(
     data: st.DataObject, events: list[FeedbackEvent]
@@ -85,7 +85,7 @@ def test_a_resend_changes_nothing_however_late_and_whatever_the_clients_clock(
     assert counted(held(memory)) == counted(held(plain))
 
 
-@settings(max_examples=75)
+@settings(max_examples=150)
 @given(ANY, SPLITS)
 def test_any_split_into_batches_gives_the_same_rows_and_cells(events: list[FeedbackEvent], sizes: list[int]) -> None:
     memory, single, rest = Memory(WHERE), folded(events), arrivals(log(events))
@@ -96,7 +96,7 @@ def test_any_split_into_batches_gives_the_same_rows_and_cells(events: list[Feedb
     assert held(memory) == held(single)
 
 
-@settings(max_examples=75)
+@settings(max_examples=150)
 @given(st.data(), ANY)
 def test_replaying_any_suffix_changes_nothing(data: st.DataObject, events: list[FeedbackEvent]) -> None:
     memory = folded(events)
@@ -105,7 +105,7 @@ def test_replaying_any_suffix_changes_nothing(data: st.DataObject, events: list[
     assert again.cells == {}
 
 
-@settings(max_examples=75)
+@settings(max_examples=150)
 @given(st.data(), ANY)
 def test_a_batch_that_is_folded_but_not_committed_changes_no_memory(
     data: st.DataObject, events: list[FeedbackEvent]
@@ -117,7 +117,7 @@ def test_a_batch_that_is_folded_but_not_committed_changes_no_memory(
     assert (memory.rows, counted(held(memory))) == before
 
 
-@settings(max_examples=75)
+@settings(max_examples=150)
 @given(st.data(), PAST, st.sampled_from(["r0", "r1|", "r2"]))
 def test_an_erasure_absorbs_whatever_comes_before_and_after(
     data: st.DataObject, events: list[FeedbackEvent], request_id: str
@@ -131,7 +131,7 @@ def test_an_erasure_absorbs_whatever_comes_before_and_after(
     assert counted(held(memory)) == recount.cells(truth([*events, erasure]), ROLLUPS, GRAIN.minute)
 
 
-@settings(max_examples=75)
+@settings(max_examples=150)
 @given(st.data(), PAST, VOTES)
 def test_an_implicit_signal_changes_no_vote_and_no_count(
     data: st.DataObject, events: list[FeedbackEvent], vote: FeedbackEvent
@@ -144,7 +144,7 @@ def test_an_implicit_signal_changes_no_vote_and_no_count(
         assert (memory.rows[key].vote, memory.rows[key].vote_time) == (row.vote, row.vote_time)
 
 
-@settings(max_examples=75)
+@settings(max_examples=100)
 @given(ANY)
 def test_every_row_survives_its_bytes_and_shows_its_head(events: list[FeedbackEvent]) -> None:
     for row in folded(events).rows.values():

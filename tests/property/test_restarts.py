@@ -29,7 +29,7 @@ def test_the_engine_makes_the_transitions_that_sums_from_scratch_make() -> None:
 
 
 def test_crashes_and_restarts_change_no_transition() -> None:
-    assert [seed for seed in range(75) if is_wrong(seed, Habits())] == []
+    assert [seed for seed in range(150) if is_wrong(seed, Habits())] == []
 
 
 @pytest.mark.soak

@@ -47,7 +47,7 @@ def parse(value: Any) -> FeedbackEvent | RefusedError:
         return refused
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(JSON | EVENTS)
 @example({"metadata": {"a": "\udc80"}, "request_id": "r"})
 def test_any_value_is_an_event_or_refused_with_a_word_of_the_list(value: Any) -> None:
@@ -60,7 +60,7 @@ def test_any_value_is_an_event_or_refused_with_a_word_of_the_list(value: Any) ->
         assert CODEC.decode(CODEC.encode(found)) == found
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(LIKELY)
 def test_a_plausible_vote_survives_the_wire(value: dict[str, Any]) -> None:
     found = parse(value)
@@ -71,7 +71,7 @@ def test_a_plausible_vote_survives_the_wire(value: dict[str, Any]) -> None:
         assert found.violation.reason in ("malformed_json", "out_of_range", "too_long")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(EVENTS, st.sampled_from(FIELDS))
 def test_null_says_the_same_as_nothing(value: dict[str, Any], name: str) -> None:
     absent = {key: item for key, item in value.items() if key != name}
@@ -83,7 +83,7 @@ def test_null_says_the_same_as_nothing(value: dict[str, Any], name: str) -> None
         assert repr(first) == repr(second)  # by text, for NaN is not equal to itself
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(LIKELY)
 def test_the_order_of_fields_says_nothing(value: dict[str, Any]) -> None:
     turned = {**dict(reversed(value.items()))}

@@ -49,7 +49,7 @@ def post(path: bytes, kind: bytes, body: bytes) -> tuple[int, Any, MemoryPublish
     return said[0]["status"], json.loads(said[1]["body"]), publisher
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.sampled_from([b"application/json", b"application/x-ndjson"]), BODIES)
 @example(b"application/json", b"[" * 5_000 + b"]" * 5_000)
 @example(b"application/x-ndjson", b"[" * 600 + b"]" * 600)
