@@ -5,6 +5,8 @@ LOCK := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashe
 	--custom-compile-command "make lock"
 PYTEST := $(BIN)/pytest
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Where it is set, each process compiles all it imports anew: half of its start.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help install demo test test-unit check soak docs lock benchmarks clean
 .DEFAULT_GOAL := help
@@ -19,7 +21,8 @@ install: .venv/installed ## Only the set-up: make .venv with everything in it
 	@echo "==> installing into .venv: about 400 MB to fetch the first time"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(PIP) --require-hashes --only-binary :all: -r bootstrap.lock
-	@$(BIN)/uv pip install --python $(BIN)/python --require-hashes --only-binary :all: -r requirements.lock \
+	@$(BIN)/uv pip install --python $(BIN)/python --require-hashes --only-binary :all: --compile-bytecode \
+		-r requirements.lock \
 		|| { echo "==> uv could not: once more with pip"; $(PIP) --require-hashes --only-binary :all: -r requirements.lock; }
 	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
