@@ -1,6 +1,7 @@
 """What outlives the embedded ClickHouse: acknowledged batches, data and passwords, and one owner at a time."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -17,6 +18,13 @@ from thumbstream.local.clickhouse import process
 
 pytestmark = pytest.mark.integration
 ROUNDS, ROWS = 3, 2_000
+STUCK = """
+import ctypes, runpy, sys
+from thumbstream.local.clickhouse.server import Server
+Server.drain = lambda *_: ctypes.PyDLL(None).sleep(60)  # a library that lets no other Python run
+del sys.argv[0]
+runpy.run_module(sys.argv[0], run_name="__main__")
+"""
 
 
 class Writer(threading.Thread):
@@ -150,9 +158,37 @@ def test_a_stop_ends_a_query_that_would_run_for_minutes(tmp_path: Path) -> None:
     thread.start()
     running = "SELECT count() FROM system.processes WHERE query LIKE '%ignore(sip%' AND query NOT LIKE '%LIKE%'"
     wait_until(lambda: client.value(running) == "1", 60, "the query runs")
-    assert server.stop() == 0
+    server.process.terminate()
+    assert server.process.wait(4.5) == 0, "what `up` leaves it in the worst case"
     thread.join()
     assert codes == [394], "the client is told that its query was cancelled"
+
+
+def test_a_crash_inside_the_engine_ends_the_process_at_once(tmp_path: Path) -> None:
+    server = process.start(tmp_path / "data")
+    assert Client(server.url, server.admin).value("SELECT 1") == "1"
+    try:
+        os.kill(server.pid, signal.SIGABRT)
+        assert server.process.wait(10) == -signal.SIGABRT, "a supervisor sees that it is gone and starts it again"
+    finally:
+        server.process.kill()
+        server.process.wait()
+
+
+def test_a_stop_that_gets_stuck_in_the_engine_ends_all_the_same_and_says_where(tmp_path: Path) -> None:
+    process.prepare_logins(tmp_path / "data")
+    _, _, module, *options = process.command(tmp_path / "data")
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        stuck = subprocess.Popen([sys.executable, "-c", STUCK, module, *options], stdout=output, stderr=output)
+    try:
+        wait_until(process.ready_file(tmp_path / "data").exists, 60, "the server answers")
+        stuck.terminate()
+        assert stuck.wait(10) == 1
+    finally:
+        stuck.kill()
+        stuck.wait()
+    assert "in _shut_down" in log.read_text()
 
 
 def test_a_server_may_be_tied_to_the_process_that_started_it(tmp_path: Path) -> None:

@@ -101,10 +101,14 @@ def test_the_numbers_of_the_tripwire_and_of_exits_are_the_codes() -> None:
     assert re.findall(r"^\| (\d+) \|", operations, re.MULTILINE)[-2:] == [str(EXIT_CRASH), str(EXIT_STOP)]
 
 
+def _is_source(path: Path) -> bool:
+    return path.is_file() and path.suffix != ".pyc"
+
+
 def test_every_setting_that_is_named_anywhere_exists() -> None:
     settings = {PREFIX + item.name.upper() for item in fields(Settings)}
     known = {*settings, "THUMBSTREAM_CONFIG", "THUMBSTREAM_API_KEY"}
-    sources = [*PAGES, *(ROOT / "thumbstream").rglob("*.py"), *filter(Path.is_file, (ROOT / "examples").rglob("*"))]
+    sources = [*PAGES, *(ROOT / "thumbstream").rglob("*.py"), *filter(_is_source, (ROOT / "examples").rglob("*"))]
     named = {name for path in sources for name in re.findall(r"THUMBSTREAM_[A-Z_]*[A-Z]", path.read_text("utf-8"))}
     assert settings - {"THUMBSTREAM_KAFKA", "THUMBSTREAM_CLICKHOUSE", "THUMBSTREAM_TENANT"} <= named
     assert named <= known

@@ -74,6 +74,8 @@ class Engine:
         time.tzset()
         import chdb  # only now, see above
 
+        # Its handlers of a crash wait five minutes for a thread that only the stand-alone server has.
+        chdb._chdb.set_signal_handlers_enabled(0)  # type: ignore[attr-defined]  # the stubs leave it out
         self._connect, self._url = chdb.connect, f"{store}?config-file={config}"
         try:
             self._anchor = self.open()  # keeps the engine running between requests
