@@ -270,6 +270,24 @@ def test_a_failing_on_healthy_fails_the_start(supervision: Supervision) -> None:
     supervision.until_said("supervisor", "kafka is up, but .*not authorised to make topics")
 
 
+def test_a_long_on_healthy_holds_up_no_stop(supervision: Supervision) -> None:
+    asked, given_up = threading.Event(), threading.Event()
+
+    def migrate() -> None:
+        asked.set()
+        given_up.wait(60)
+
+    supervision.run(
+        supervision.spec("clickhouse", STAY, on_healthy=migrate), supervision.spec("sink", STAY, after=["clickhouse"])
+    )
+    try:
+        assert asked.wait(60)
+        assert supervision.finish() == 0
+    finally:
+        given_up.set()
+    assert "sink" not in supervision.told[-1][0]
+
+
 def test_the_http_probe_believes_only_a_good_answer() -> None:
     def serve(status: bytes) -> bool:
         def answer(server: socket.socket) -> None:

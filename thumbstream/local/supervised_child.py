@@ -2,6 +2,7 @@
 
 import signal
 import subprocess
+import threading
 from collections.abc import Callable
 from enum import Enum
 
@@ -28,6 +29,27 @@ class Phase(Enum):
     DOWN = "down"  # for good
 
 
+class _Errand:
+    """A call in a thread of its own, so that it holds up no stop: whoever stops does not wait for it."""
+
+    def __init__(self, call: Callable[[], None]) -> None:
+        self._call = call
+        self.error: Exception | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the call has returned or raised."""
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        try:
+            self._call()
+        except Exception as error:  # noqa: BLE001 - told by whoever asked for the errand
+            self.error = error
+
+
 class SupervisedChild:
     """Phase, process and crash count of one spec. All times are seconds of one monotonic clock."""
 
@@ -42,6 +64,7 @@ class SupervisedChild:
         self._restart_at = 0.0
         self._must_be_healthy_by: float | None = None  # None once it has been: later crashes end no start
         self._reload_owed = False
+        self._preparing: _Errand | None = None  # on_healthy, under way or done
 
     @property
     def pid(self) -> int | None:
@@ -81,13 +104,20 @@ class SupervisedChild:
     def _launch(self, now: float) -> None:
         spec = self.spec
         self._reload_owed = False  # it reads everything anew
+        self._preparing = None
         self.process = children.spawn(spec.argv, spec.log, spec.env, spec.cwd)
         self.phase, self._started_at = Phase.STARTING, now
         self._say(spec.name, f"starting, pid {self.process.pid}")
 
     def _ask(self, now: float) -> None:
-        if self._answers():
-            self._became_healthy(now)
+        if self._preparing is not None:
+            if self._preparing.is_done:
+                self._became_healthy(now)
+        elif self._answers():
+            if self.spec.on_healthy is None:
+                self._became_healthy(now)
+            else:
+                self._preparing = _Errand(self.spec.on_healthy)
         elif self._must_be_healthy_by is not None and now > self._must_be_healthy_by:
             raise self._failed(f"is not healthy after {self.spec.start_seconds:g} s")
 
@@ -98,21 +128,18 @@ class SupervisedChild:
             return False
 
     def _became_healthy(self, now: float) -> None:
-        if self.spec.on_healthy is not None:
-            self._prepare_others(self.spec.on_healthy)
+        if self._preparing is not None and self._preparing.error is not None:
+            self._tell_failed_errand(self._preparing.error)
         self.phase, self._must_be_healthy_by = Phase.HEALTHY, None
         self._say(self.spec.name, f"healthy after {now - self._started_at:.1f} s")
         if self._reload_owed:
             self._reload_owed = False
             self.reload()
 
-    def _prepare_others(self, on_healthy: Callable[[], None]) -> None:
-        try:
-            on_healthy()
-        except Exception as error:
-            if self._must_be_healthy_by is not None:
-                raise self._failed(f"is up, but what follows its start failed: {error}") from error
-            self._say(self.spec.name, f"is up again, but what follows its start failed: {error}")
+    def _tell_failed_errand(self, error: Exception) -> None:
+        if self._must_be_healthy_by is not None:
+            raise self._failed(f"is up, but what follows its start failed: {error}") from error
+        self._say(self.spec.name, f"is up again, but what follows its start failed: {error}")
 
     def _exited(self, code: int, now: float) -> None:
         policy = self.spec.restart
