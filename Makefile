@@ -31,7 +31,7 @@ demo: install ## The main job: everything starts, votes flow, an alert fires, SQ
 	@$(BIN)/thumbstream demo
 
 test: install ## All tests but the soak runs
-	@$(PYTEST) -m "not soak" -n 3
+	@$(PYTEST) -m "not soak" -n 4
 
 test-unit: install ## Tests that need neither Kafka nor ClickHouse: seconds
 	@$(PYTEST) tests/unit tests/property -m "not soak and not integration and not system"
