@@ -19,8 +19,8 @@ from schemas.events import Progress
 from schemas.topics import PROGRESS_KEY, source_partition_of
 
 _log = structlog.get_logger(__name__)
-_STALL_SECONDS = 1.0
 _SHOWN_MS = 500  # a broker stamps a record before it shows it: 10 ms later on a busy machine
+_STALL_SECONDS = 0.4  # below that, so that no answer is older than its mark admits
 _FETCH_SECONDS = 1.0  # an answer this long after a stall was asked for after it: a fetch waits 0.5 s at the broker
 
 

@@ -146,7 +146,8 @@ class VersionedTable(faust.Table[bytes, bytes]):
             return
         self._write_again(partition, [key for key, version in held.items() if last[key] < version])
         await self.outputs.barrier()
-        self._applied[partition] = max(self._applied.get(partition, -1), end - 1)
+        if self.parts.get(partition) is rows:  # else the next owner, be it this worker, has to read it all
+            self._applied[partition] = max(self._applied.get(partition, -1), end - 1)
 
 
 class LatestTable(VersionedTable):

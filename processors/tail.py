@@ -50,6 +50,9 @@ async def heal(app: Any, table: VersionedTable, tail: Tail) -> None:
     for partition in sorted(table.parts):
         if app.rebalancing:
             return
+        rows = table.parts.get(partition)
+        if rows is None:
+            continue  # a whole rebalance came and went while another tail was read
         epoch, start = table.epoch[partition], table.applied_until(partition)
         try:
             last, end = await asyncio.get_running_loop().run_in_executor(None, tail.read, partition, start)
@@ -57,5 +60,5 @@ async def heal(app: Any, table: VersionedTable, tail: Tail) -> None:
             _log.warning("tail not read", partition=partition, error=str(error))  # next time, long before compaction
             return
         async with table.writing:  # no batch is half published now, so memory holds whatever this worker wrote
-            if table.epoch[partition] == epoch and not app.rebalancing:
+            if table.parts.get(partition) is rows and table.epoch[partition] == epoch and not app.rebalancing:
                 await table.heal_tail(partition, last, end)

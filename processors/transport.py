@@ -71,6 +71,9 @@ class BatchConsumer(driver.Consumer):
         return self._done.get(tp)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        # The end of an older recovery may have come after this rebalance began, and said that all is dealt.
+        self.stop_flow()
+        self.app.rebalancing = True
         self._done.clear()
         self.started_at.clear()
         self._reached.clear()

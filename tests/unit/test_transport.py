@@ -37,7 +37,8 @@ class Client:
 def consumer(client: Client | None = None) -> BatchConsumer:
     """A consumer with the memory that the tests look at; Faust's own needs an app and its loop."""
     made: Any = object.__new__(BatchConsumer)
-    made.app = SimpleNamespace(consumer_generation_id=1)
+    made.app = SimpleNamespace(consumer_generation_id=1, rebalancing=False)
+    made.flow_active, made.can_resume_flow, made.suspend_flow = True, asyncio.Event(), asyncio.Event()
     made._done, made._reached, made.started_at, made.gaps = {}, {}, {}, set()
     made._thread = SimpleNamespace(_consumer=client)
     return cast("BatchConsumer", made)
@@ -69,3 +70,17 @@ def test_gaps_are_forgotten_when_partitions_are_dealt(monkeypatch: pytest.Monkey
     made.gaps = {(ONE, 5)}
     asyncio.run(made.on_partitions_assigned({OTHER}, 2))
     assert made.gaps == set()
+
+
+def test_while_partitions_are_dealt_nothing_flows_whatever_an_older_recovery_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[tuple[bool, bool]] = []
+
+    async def dealt(made: BatchConsumer, *_: Any) -> None:
+        """What Faust does then; the older recovery ended just before."""
+        seen.append((made.flow_active, made.app.rebalancing))
+
+    monkeypatch.setattr(driver.Consumer, "on_partitions_assigned", dealt)
+    asyncio.run(consumer().on_partitions_assigned({ONE}, 2))
+    assert seen == [(False, True)]
