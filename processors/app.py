@@ -17,7 +17,7 @@ from processors.agents import declare
 from processors.alerts import Engine, reach
 from processors.announce import Announcer, Given, Reload
 from processors.credentials import credentials
-from processors.marks import Marks
+from processors.marks import LOOK_SECONDS, Marks
 from processors.minutes import REAL_TIME, Grain, Rollup
 from processors.monitors import BUILT_IN, Monitor, rollups
 from processors.outputs import Outputs
@@ -97,10 +97,11 @@ def resolve_app(options: WorkerOptions, metrics: Metrics) -> faust.App:
         grain=options.grain,
         checkpoint=options.checkpoint,
     )
-    marks = Marks(resolver, options.mark_seconds)
+    marks = Marks(resolver)
     _on_revoked(app, resolver.reset)
     declare(app, options.topics.events.name, resolver, "resolve")
     _every(app, options.mark_seconds, marks.publish)
+    _every(app, LOOK_SECONDS, marks.look)
     _heal_tails(app, table, options, options.topics.latest.name)
 
     def recount() -> None:

@@ -19,22 +19,24 @@ from schemas.events import Progress
 from schemas.topics import PROGRESS_KEY, source_partition_of
 
 _log = structlog.get_logger(__name__)
+LOOK_SECONDS = 0.1
 _SHOWN_MS = 500  # a broker stamps a record before it shows it: 10 ms later on a busy machine
-_STALL_SECONDS = 0.4  # below that, so that no answer is older than its mark admits
-_FETCH_SECONDS = 1.0  # an answer this long after a stall was asked for after it: a fetch waits 0.5 s at the broker
+_PAUSE_SECONDS = 0.4  # shorter pauses between two looks make no answer older than its mark admits
+_FETCH_SECONDS = 1.0  # an answer this long after a pause was asked for after it: a fetch waits 0.5 s at the broker
 
 
 class Marks:
     """Publishes marks through the resolver's producer, so that they follow the cells they speak of."""
 
-    def __init__(self, resolver: Resolver, interval: float, clock: Callable[[], float] = time.time) -> None:
-        self._resolver, self._interval, self._clock = resolver, interval, clock
-        self._last_beat: float | None = None
-        self._trusted_after = 0.0  # epoch seconds
+    def __init__(self, resolver: Resolver, clock: Callable[[], float] = time.time) -> None:
+        self._resolver, self._clock = resolver, clock
+        self._looked: float | None = None
+        self._pause = 0.0  # seconds, of the last pause
+        self._doubtful_until = 0.0  # epoch seconds
 
     def publish(self) -> None:
         """Send the marks of all partitions that this worker owns."""
-        self._notice_stall()
+        self.look()
         resolver = self._resolver
         topic, partitions = resolver.topics.minutes.name, range(resolver.topics.minute_partitions)
         for mark in self._marks():
@@ -43,14 +45,19 @@ class Marks:
                 resolver.outputs.send(topic, [(PROGRESS_KEY, value)], partition)
             resolver.metrics.set("watermark_seconds", mark.watermark / 1000, partition=str(mark.source_partition))
 
-    def _notice_stall(self) -> None:
-        """After a pause of this process, answers that waited in a socket are older than they look."""
+    def look(self) -> None:
+        """Notice pauses of this process: an answer that waited in its socket meanwhile is older than it looks.
+
+        To be called every LOOK_SECONDS.
+        """
         now = time.monotonic()
-        late = 0.0 if self._last_beat is None else now - self._last_beat - self._interval
-        self._last_beat = now
-        if late > _STALL_SECONDS:
-            self._trusted_after = self._clock() + _FETCH_SECONDS
-            _log.warning("stall", seconds=round(late, 1))
+        pause = 0.0 if self._looked is None else now - self._looked
+        self._looked = now
+        if pause > _PAUSE_SECONDS:
+            doubtful = self._clock() < self._doubtful_until
+            self._pause = max(pause, self._pause) if doubtful else pause
+            self._doubtful_until = self._clock() + _FETCH_SECONDS
+            _log.warning("stall", seconds=round(pause, 1))
 
     def _marks(self) -> Iterator[Progress]:
         resolver, app = self._resolver, self._resolver.app
@@ -68,6 +75,7 @@ class Marks:
         fetched = consumer.fetch_state(tp)
         if fetched is not None:
             end, answered = fetched
-            if consumer.caught_up(tp, position, end) and answered / 1000 > self._trusted_after:
-                return max(int(answered) - _SHOWN_MS, counted or 0)
+            if consumer.caught_up(tp, position, end):
+                pause = self._pause if answered / 1000 <= self._doubtful_until else 0.0
+                return max(int(answered - pause * 1000) - _SHOWN_MS, counted or 0)
         return counted

@@ -7,7 +7,7 @@ import pytest
 from faust.types import TP
 
 from processors import marks
-from processors.marks import Marks
+from processors.marks import LOOK_SECONDS, Marks
 from processors.resolve import Resolver
 from schemas.codec import Codec
 from schemas.events import Progress
@@ -36,36 +36,63 @@ class World:
             topics=Topics("t.", 1, 1), codec=CODEC, metrics=Metrics(), epoch=0, next={}, counted_until={0: 1},
             outputs=SimpleNamespace(send=self._send),
         )  # fmt: skip
-        self.marks = Marks(cast("Resolver", resolver), 0.3, lambda: self.now)
+        self.marks = Marks(cast("Resolver", resolver), lambda: self.now)
 
     def _send(self, _topic: str, records: list[tuple[bytes, bytes]], _partition: int) -> None:
         self.sent += [CODEC.decode_as(Progress, value) for _, value in records]
 
-    def beat(self, after: float, answered: float | None = None) -> int:
-        """The watermark that is published `after` seconds, with an answer that came `answered` after the begin."""
-        self.now += after
-        self.answered = self.now if answered is None else BEGIN + answered
+    def run(self, seconds: float) -> None:
+        """Let time pass in which the broker answers and pauses are looked for."""
+        for _ in range(round(seconds / LOOK_SECONDS)):
+            self.now += LOOK_SECONDS
+            self.answered = self.now
+            self.marks.look()
+
+    def sleep(self, seconds: float) -> None:
+        """A pause of the process, at whose end it reads an answer that was given at its begin."""
+        self.now += seconds
+        self.answered = self.now
+
+    def mark(self) -> float:
+        """The watermark that is published now, epoch seconds."""
         self.marks.publish()
-        return self.sent[-1].watermark
+        return self.sent[-1].watermark / 1000
 
 
 def test_a_worker_that_caught_up_lies_half_a_second_behind_the_brokers_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(monkeypatch)
-    assert world.beat(0.3) == int((BEGIN + 0.3) * 1000) - 500
+    world.run(1.0)
+    assert world.mark() == pytest.approx(world.now - 0.5, abs=0.002)
 
 
-@pytest.mark.parametrize("stall", [0.45, 0.6, 0.9, 5.0])
-def test_an_answer_that_may_have_waited_in_its_socket_during_a_stall_is_not_believed(
-    monkeypatch: pytest.MonkeyPatch, stall: float
+@pytest.mark.parametrize("pause", [0.3, 0.45, 0.6, 0.9, 1.2, 5.0])
+@pytest.mark.parametrize("before_the_mark", [0.0, 0.1, 0.2, 0.5])
+def test_an_answer_that_waited_in_its_socket_during_a_pause_is_as_old_as_the_pause(
+    monkeypatch: pytest.MonkeyPatch, pause: float, before_the_mark: float
 ) -> None:
-    """Its time is that of the awakening, but what it knows is as old as the stall is long."""
     world = World(monkeypatch)
-    for _ in range(3):
-        world.beat(0.3)
+    world.run(2.0)
     asleep = world.now
-    watermark = world.beat(0.3 + stall)
-    assert watermark <= asleep * 1000, "the broker may have answered right before the stall"
-    assert world.beat(0.3) <= asleep * 1000
-    for _ in range(4):
-        last = world.beat(0.3)
-    assert last == int(world.now * 1000) - 500, "answers that were asked for after the stall are believed"
+    world.sleep(pause)
+    for _ in range(round(before_the_mark / LOOK_SECONDS)):  # no newer answer yet
+        world.marks.look()
+        world.now += LOOK_SECONDS
+    assert world.mark() <= asleep + 0.001, "whatever came after may have been appended, and is not counted"
+
+
+def test_after_a_pause_marks_are_as_fresh_as_before_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(monkeypatch)
+    world.run(1.0)
+    world.sleep(5.0)
+    world.mark()
+    world.run(1.2)
+    assert world.mark() == pytest.approx(world.now - 0.5, abs=0.002)
+
+
+def test_a_process_that_pauses_all_the_time_still_moves_its_marks(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(monkeypatch)
+    marks_made = []
+    for _ in range(20):
+        world.sleep(0.7)
+        marks_made.append(world.now - world.mark())
+    assert max(marks_made[1:]) <= 0.7 + 0.5 + 0.002
