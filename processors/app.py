@@ -135,7 +135,7 @@ def watch_app(options: WorkerOptions, metrics: Metrics) -> faust.App:
         checkpoint=options.checkpoint,
     )
     announcer = Announcer(app, watcher, outputs, given)
-    _on_revoked(app, announcer.reset)
+    _on_revoked(app, watcher.reset, announcer.reset)
     declare(app, options.topics.minutes.name, watcher, "watch")
     app.timer(interval=_MONITORS_SECONDS, on_leader=False)(announcer.beat)
     _heal_tails(app, table, options, options.topics.alerts.name)
@@ -193,9 +193,10 @@ def _changelog(app: Any, name: str, topic: str) -> dict[str, Any]:
     return {"name": name, "changelog_topic": channel, "partitions": None}
 
 
-def _on_revoked(app: Any, act: Callable[[], None]) -> None:
+def _on_revoked(app: Any, *acts: Callable[[], None]) -> None:
     async def revoked(*_: Any, **__: Any) -> None:
-        act()
+        for act in acts:
+            act()
 
     app.on_partitions_revoked.connect(revoked)
     app.thumbstream_revoked = revoked  # signals hold their receivers weakly

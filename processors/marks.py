@@ -64,7 +64,7 @@ class Marks:
         if app.rebalancing:
             return
         for tp in app.consumer.started_at:
-            position = resolver.next.get(tp.partition, app.consumer.started_at[tp])
+            position = resolver.sequence.next.get(tp.partition, app.consumer.started_at[tp])
             watermark = self._watermark(app.consumer, tp, position)
             if watermark is not None:
                 source = source_partition_of(resolver.epoch, tp.partition)

@@ -19,6 +19,7 @@ from processors.deduplicate import Arrival, Refusal
 from processors.minutes import Grain, Rollup, published
 from processors.outputs import Keyed, Outputs
 from processors.pipeline import Folded, Lookup, Partition, days_needed, fold, letter
+from processors.sequence import Sequence
 from processors.tables import LatestTable, Superseded
 from processors.transport import by_partition
 from processors.tripwire import Tripwire
@@ -67,7 +68,7 @@ class Resolver:
     ) -> None:
         self.app, self.table, self.outputs, self.codec, self.topics = app, table, outputs, codec, topics
         self.metrics, self.rollups, self.epoch, self.grain = metrics, rollups, epoch, grain
-        self.next: dict[int, int] = {}  # partition -> offset after the last durable event
+        self.sequence = Sequence(app, metrics)
         self.counted_until: dict[int, int] = {}  # partition -> append time of that event, epoch ms
         self._checkpoint = checkpoint or _go_on
         self._tripwire = Tripwire()
@@ -76,7 +77,7 @@ class Resolver:
 
     def reset(self) -> None:
         """Forget positions: partitions are dealt anew."""
-        self.next.clear()
+        self.sequence.next.clear()
         self.counted_until.clear()
 
     def count_by(self, rollups: tuple[Rollup, ...]) -> None:
@@ -111,15 +112,14 @@ class Resolver:
         rows, epoch = self.table.parts.get(partition), self.table.epoch[partition]
         if rows is None:
             raise Superseded
-        self._go_on()  # what follows a dropped batch must not be taken for a gap
-        self._in_sequence(tp, records[0].offset)
+        self.sequence.check(tp, records[0].offset)
         arrivals = [self._arrival(record) for record in records]
         row = cache(lambda key: self.table.row(partition, key))  # each row is decoded once, for days and for fold
         memory = Lookup(row, lambda key_hash: self.table.named(partition, key_hash))
         needed = days_needed(arrivals, memory, self.grain)
         days = {}
         for day in sorted(needed):
-            self._go_on()
+            self.sequence.go_on()  # building days takes long
             days[day] = await self.table.day(partition, day)
         if self.table.epoch[partition] != epoch:
             raise Superseded
@@ -129,19 +129,6 @@ class Resolver:
         letters = self._letters(tp, folded, {record.offset: record for record in records})
         last = records[-1]
         return _Step(tp, last.offset + 1, last.timestamp, rows, epoch, folded, encoded, letters)
-
-    def _go_on(self) -> None:
-        """Building days takes long: a batch that is not yet published is dropped when others wait for this worker."""
-        if self.app.rebalancing or self.app.should_stop:
-            raise Superseded
-
-    def _in_sequence(self, tp: TP, offset: int) -> None:
-        """Skipped events would be lost silently, so a gap that the transport did not confirm ends the process."""
-        wanted = self.next.get(tp.partition, self.app.consumer.started_at.get(tp, offset))
-        if offset > wanted:
-            if (tp, offset) not in self.app.consumer.gaps:
-                die(f"gap in {tp.topic} {tp.partition}: wanted offset {wanted}, got {offset}")
-            self.metrics.count("offset_gaps", partition=str(tp.partition))
 
     def _arrival(self, record: Any) -> Arrival:
         event: FeedbackEvent | Refusal
@@ -184,7 +171,7 @@ class Resolver:
         if self.table.parts.get(partition) is not step.rows or self.table.epoch[partition] != step.epoch:
             return
         self.table.commit(partition, step.encoded, step.folded.cells)
-        self.next[partition] = step.next_offset
+        self.sequence.next[partition] = step.next_offset
         self.counted_until[partition] = step.append_time
         self.app.consumer.done(step.tp, step.next_offset, generation)
         self.metrics.count("events_resolved", len(step.folded.verdicts), partition=str(partition))

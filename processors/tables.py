@@ -112,6 +112,15 @@ class VersionedTable(faust.Table[bytes, bytes]):
 
     async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
         """Heal inverted keys, and let the owner verify what was recovered."""
+        try:
+            await self._heal_and_verify()
+        except Exception as exception:  # Faust would drop any error and go on unverified
+            if self.app.should_stop:
+                raise
+            _log.exception("recovery")
+            die(f"cannot finish the recovery of {self.changelog_topic_name}: {exception!r}")
+
+    async def _heal_and_verify(self) -> None:
         for partition, inverted in self._inverted.items():
             if partition in self.parts:
                 self._write_again(partition, inverted)
@@ -134,14 +143,17 @@ class VersionedTable(faust.Table[bytes, bytes]):
         """Offset up to which this memory holds what the changelog says."""
         return self._applied.get(partition, -1) + 1
 
-    async def heal_tail(self, partition: int, last: Mapping[bytes, int], end: int) -> None:
+    async def heal_tail(
+        self, partition: int, last: Mapping[bytes, int], greatest: Mapping[bytes, int], end: int
+    ) -> None:
         """Write rows again whose last record, before `end`, is older than what is held.
 
-        When the changelog knows more than this memory, another worker owns the partition: a rebalance is on its way.
+        When the changelog knows more than this memory, be it under an older record, another worker owns the partition:
+        a rebalance is on its way.
         """
         rows = self.parts[partition]
         held = {key: version_in(rows[key]) for key in last if key in rows}
-        if any(version > held.get(key, -1) for key, version in last.items()):
+        if any(version > held.get(key, GONE) for key, version in greatest.items()):
             _log.warning("behind the changelog", table=self.name, partition=partition)
             return
         self._write_again(partition, [key for key, version in held.items() if last[key] < version])

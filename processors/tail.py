@@ -22,7 +22,7 @@ from schemas.codec import version_in
 
 _log = structlog.get_logger(__name__)
 
-Last = dict[bytes, int]  # key -> version of its last record
+Versions = dict[bytes, int]  # by key
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +33,18 @@ class Tail:
     options: Mapping[str, str]
     topic: str
 
-    def read(self, partition: int, start: int) -> tuple[Last, int]:
-        """(version of the last record of each key from `start` on, end of the partition). Blocks."""
+    def read(self, partition: int, start: int) -> tuple[Versions, Versions, int]:
+        """Each key's last and its greatest version from `start` on, and the end of the partition. Blocks."""
         with closing(reader(self.bootstrap, self.options)) as consumer:
             lowest, end = consumer.get_watermark_offsets(TopicPartition(self.topic, partition), timeout=TIMEOUT)
-            last: Last = {}
+            last: Versions = {}
+            greatest: Versions = {}
             for message in read(consumer, self.topic, partition, max(start, lowest), end):
                 key, value = message.key(), message.value()
                 if isinstance(key, bytes):
                     last[key] = version_in(value) if isinstance(value, bytes) else GONE
-            return last, end
+                    greatest[key] = max(last[key], greatest.get(key, GONE))
+            return last, greatest, end
 
 
 async def heal(app: Any, table: VersionedTable, tail: Tail) -> None:
@@ -55,10 +57,10 @@ async def heal(app: Any, table: VersionedTable, tail: Tail) -> None:
             continue  # a whole rebalance came and went while another tail was read
         epoch, start = table.epoch[partition], table.applied_until(partition)
         try:
-            last, end = await asyncio.get_running_loop().run_in_executor(None, tail.read, partition, start)
+            last, greatest, end = await asyncio.get_running_loop().run_in_executor(None, tail.read, partition, start)
         except KafkaException as error:
             _log.warning("tail not read", partition=partition, error=str(error))  # next time, long before compaction
             return
         async with table.writing:  # no batch is half published now, so memory holds whatever this worker wrote
             if table.parts.get(partition) is rows and table.epoch[partition] == epoch and not app.rebalancing:
-                await table.heal_tail(partition, last, end)
+                await table.heal_tail(partition, last, greatest, end)

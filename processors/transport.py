@@ -14,9 +14,12 @@ from typing import Any, cast
 
 import faust
 import structlog
+from faust.tables.recovery import ServiceStopped
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 from mode.utils.futures import notify
+
+from thumbstream.telemetry import die
 
 _log = structlog.get_logger(__name__)
 _FETCH_WAIT_MS = 500  # how long a broker may hold an idle fetch; progress marks are as old as the last answer
@@ -71,14 +74,38 @@ class BatchConsumer(driver.Consumer):
         return self._done.get(tp)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
-        # The end of an older recovery may have come after this rebalance began, and said that all is dealt.
-        self.stop_flow()
-        self.app.rebalancing = True
+        self._hold_back()
+        self._guard_recovery()
         self._done.clear()
         self.started_at.clear()
         self._reached.clear()
         self.gaps.clear()
         await super().on_partitions_assigned(assigned, generation_id)
+        if self._recovery.signal_recovery_start.is_set():  # else the recovery of this rebalance has begun
+            self._hold_back()
+
+    @property
+    def _recovery(self) -> Any:
+        return cast("Any", self.app.tables).recovery
+
+    def _hold_back(self) -> None:
+        """The end of an older recovery may come after a rebalance began, and says that all is dealt."""
+        self.stop_flow()
+        self.app.rebalancing = True
+
+    def _guard_recovery(self) -> None:
+        """Faust's recovery ends without a word, and for good, when a broker does not answer it in time."""
+        recovery = self._recovery
+
+        async def wait(*arguments: Any, **options: Any) -> None:
+            try:
+                await type(recovery)._wait(recovery, *arguments, **options)
+            except ServiceStopped:
+                if not recovery.should_stop:
+                    die("recovery: the broker did not answer in time")
+                raise
+
+        recovery._wait = wait
 
     # where reading stands
 

@@ -20,6 +20,7 @@ from processors.alerts import Engine, cloud_event, reach
 from processors.monitor_file import hash_number, monitors_in
 from processors.outputs import Keyed, Outputs
 from processors.replay import Replay, heard
+from processors.sequence import Sequence
 from processors.tables import Rows, Superseded, VersionedTable
 from processors.transport import by_partition
 from schemas.codec import Codec
@@ -77,6 +78,11 @@ class Watcher:
         self.metrics, self._new_engine, self._replay, self._checkpoint = metrics, new_engine, replay, checkpoint
         self._guess = guess
         self._engines: dict[int, _Held] = {}
+        self._sequence = Sequence(app, metrics)
+
+    def reset(self) -> None:
+        """Forget positions: partitions are dealt anew."""
+        self._sequence.next.clear()
 
     def in_force(self, partition: int) -> MonitorSet | None:
         """What the log, as far as it is read, says about the monitors of a partition; None if nothing, or unknown."""
@@ -100,6 +106,7 @@ class Watcher:
         self.metrics.observe("batch_seconds", time.monotonic() - began, stage="watch")
 
     async def _prepare(self, tp: TP, records: list[Any]) -> _Step:
+        self._sequence.check(tp, records[0].offset)
         held = await self._engine(tp.partition, records[0])
         made: list[Alert] = []
         resumed = time.monotonic()
@@ -176,6 +183,7 @@ class Watcher:
         if self.table.parts.get(partition) is not held.rows or self.table.epoch[partition] != held.epoch:
             return
         held.rows.update(step.encoded)
+        self._sequence.next[partition] = held.engine.next_offset
         self._engines[partition] = held
         self.app.consumer.done(step.tp, held.engine.next_offset, generation)
         for alert in step.made:

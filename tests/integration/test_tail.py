@@ -11,6 +11,7 @@ import pytest
 from confluent_kafka import Producer, TopicPartition
 
 from processors.reading import read, reader
+from processors.tail import Tail
 from schemas.codec import Codec
 from schemas.events import FeedbackEvent, ResolvedFeedback
 from schemas.topics import Topics, partition_of, request_key
@@ -91,3 +92,14 @@ def settled(found: list[ResolvedFeedback | None]) -> ResolvedFeedback | None:
     """The owner's row once it holds the second vote, which is negative."""
     last = found[-1] if found else None
     return last if last is not None and last.vote is not None and last.vote.polarity < 0 else None
+
+
+def test_a_tail_tells_the_last_and_the_greatest_version_of_each_key(kafka_bootstrap: str, topics: Topics) -> None:
+    codec, producer = Codec(), Producer({"bootstrap.servers": kafka_bootstrap})
+    row = ResolvedFeedback(0, False, None, "acme", "r1", first_seen=1, updated_at=1)
+    for key, version in ((b"a", 5), (b"a", 9), (b"a", 7), (b"b", 3), (b"c", 4), (b"c", None)):
+        value = None if version is None else codec.encode(replace(row, version=version))
+        producer.produce(topics.latest.name, value, key, PARTITION)
+    assert producer.flush(30) == 0
+    last, greatest, end = Tail(kafka_bootstrap, {}, topics.latest.name).read(PARTITION, 1)
+    assert (last, greatest, end) == ({b"a": 7, b"b": 3, b"c": -1}, {b"a": 9, b"b": 3, b"c": 4}, 6)

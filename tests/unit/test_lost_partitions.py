@@ -9,9 +9,10 @@ from typing import Any, cast
 import pytest
 from faust.types import TP
 
+from processors import tables
 from processors.app import WorkerOptions, resolve_app
 from processors.tables import LatestTable
-from processors.tail import Last, Tail, heal
+from processors.tail import Tail, Versions, heal
 from schemas.codec import Codec
 from schemas.events import ResolvedFeedback
 from schemas.topics import Topics
@@ -39,9 +40,9 @@ async def dealt(table: LatestTable, *partitions: int) -> None:
 def tail(during: Callable[[int], Any]) -> Tail:
     """A tail without news, during whose reading something happens."""
 
-    def read(partition: int, _start: int) -> tuple[Last, int]:
+    def read(partition: int, _start: int) -> tuple[Versions, Versions, int]:
         during(partition)
-        return {}, 9
+        return {}, {}, 9
 
     return cast("Tail", SimpleNamespace(read=read))
 
@@ -86,7 +87,7 @@ def test_what_was_applied_is_forgotten_with_a_partition_that_is_lost_while_rows_
         await dealt(table, *after)
 
     monkeypatch.setattr(table.outputs, "barrier", barrier)
-    asyncio.run(table.heal_tail(0, {b"acme|r": 7}, 9))
+    asyncio.run(table.heal_tail(0, {b"acme|r": 7}, {b"acme|r": 7}, 9))
     assert table.persisted_offset(TP(TOPICS.latest.name, 0)) == -1, "else recovery would begin behind its rows"
 
 
@@ -97,5 +98,22 @@ def test_what_was_applied_counts_for_a_partition_that_stays(
         await dealt(table, 0)
 
     monkeypatch.setattr(table.outputs, "barrier", barrier)
-    asyncio.run(table.heal_tail(0, {b"acme|r": 7}, 9))
+    asyncio.run(table.heal_tail(0, {b"acme|r": 7}, {b"acme|r": 7}, 9))
     assert table.persisted_offset(TP(TOPICS.latest.name, 0)) == 8
+
+
+def test_a_newer_row_under_an_older_one_is_not_taken_for_known(table: LatestTable) -> None:
+    """The worker is a zombie: it wrote its 7 again behind the new owner's 9."""
+    asyncio.run(table.heal_tail(0, {b"acme|r": 7}, {b"acme|r": 9}, 2))
+    assert table.persisted_offset(TP(TOPICS.latest.name, 0)) == -1, "recovery has to read the 9"
+
+
+def test_a_recovery_whose_end_fails_ends_the_process(table: LatestTable, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def verify(_: int) -> None:
+        raise TimeoutError("no leader")
+
+    said: list[str] = []
+    monkeypatch.setattr(tables, "die", said.append)
+    monkeypatch.setattr(table, "verify", verify)
+    asyncio.run(table.on_recovery_completed(set(), set()))
+    assert said == ["cannot finish the recovery of t.latest: TimeoutError('no leader')"]

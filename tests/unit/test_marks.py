@@ -33,7 +33,8 @@ class World:
         )
         resolver: Any = SimpleNamespace(
             app=SimpleNamespace(rebalancing=False, consumer=consumer),
-            topics=Topics("t.", 1, 1), codec=CODEC, metrics=Metrics(), epoch=0, next={}, counted_until={0: 1},
+            topics=Topics("t.", 1, 1), codec=CODEC, metrics=Metrics(), epoch=0, counted_until={0: 1},
+            sequence=SimpleNamespace(next={}),
             outputs=SimpleNamespace(send=self._send),
         )  # fmt: skip
         self.marks = Marks(cast("Resolver", resolver), lambda: self.now)
