@@ -25,7 +25,7 @@ _COUNTERS = {
     "events_resolved": ("Events folded into rows by resolve", ("partition",)),
     "amendments_unanswered": ("Changes of a vote by feedback id to which no vote answers any more", ("partition",)),
     "dead_letters": ("Records refused after a topic held them", ("stage", "reason")),
-    "offset_gaps": ("Gaps in the events topic that a second read confirmed", ("partition",)),
+    "offset_gaps": ("Gaps in the topic that a worker reads, confirmed by a second read", ("partition",)),
     "keys_healed": ("Keys whose newest row was written again after an older one", ("table",)),
     "alert_transitions": ("Alert transitions published", ("monitor", "status")),
     "monitor_reloads": ("Files of monitors read again: taken or refused", ("result",)),
