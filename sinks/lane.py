@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 import structlog
 
@@ -36,6 +37,15 @@ class Backoff:
         return max(self._least, self._jitter(whole / 2, whole))
 
 
+class _Unread(NamedTuple):
+    """A record that gives no rows because it is wrong, and how many good ones came between it and the one before."""
+
+    source: Source
+    reason: str
+    message: str
+    read_before: int
+
+
 class Lane:
     """The rows of one topic between its consumer and ClickHouse. `clock` counts seconds and never goes back.
 
@@ -56,7 +66,8 @@ class Lane:
         self._writer, self._letters, self._metrics = writer, letters, metrics
         self._backoff, self._clock, self._reports = backoff, clock, reports
         self._batch = Batch(limits)
-        self._unread: list[tuple[Source, str, str]] = []
+        self._unread: list[_Unread] = []
+        self._read = 0  # good records since the last wrong one, in this batch
         self._tally = Tally()
         self._failures = 0
         self._retry_at = 0.0
@@ -72,17 +83,19 @@ class Lane:
     def add(self, source: Source, rows: Iterable[tuple[Table, Row]]) -> None:
         """Take over one record's rows."""
         self._batch.add(source, rows, self._clock())
+        self._read += 1
 
     def refuse(self, source: Source, reason: str, message: str) -> None:
         """Take over a record that gives no rows because it is wrong; its dead letter goes out with the next flush."""
         self._batch.add(source, (), self._clock())
-        self._unread.append((source, reason, message))
+        self._unread.append(_Unread(source, reason, message, self._read))
+        self._read = 0
 
     def drop(self, partitions: Iterable[int]) -> None:
         """Forget the rows of partitions that another sink reads now."""
         lost = set(partitions)
         self._batch.drop(lost)
-        self._unread = [item for item in self._unread if item[0].partition not in lost]
+        self._unread = [item for item in self._unread if item.source.partition not in lost]
         if not self._batch:
             self._failures = 0
 
@@ -106,6 +119,7 @@ class Lane:
         offsets = self._batch.offsets
         self._batch.clear()
         self._unread.clear()
+        self._read = 0
         self._tally, self._failures = tally, 0
         return offsets
 
@@ -114,9 +128,10 @@ class Lane:
         return now >= self._retry_at if self.waiting else self._batch.due(now, backlog=backlog)
 
     def _store(self, tally: Tally) -> list[DeadLetter]:
-        refused = [letter(*item) for item in self._unread]
-        for _ in refused:
+        for item in self._unread:  # in the order of the log: they are not in a row because a batch ends with them
+            tally.stored(item.read_before)
             tally.refused()
+        refused = [letter(item.source, item.reason, item.message) for item in self._unread]
         for table, entries in self._batch.tables.items():
 
             def insert(part: Sequence[Entry], table: Table = table) -> None:

@@ -47,7 +47,6 @@ class TopicMissingError(Exception):
 def consumer_config(options: Options) -> dict[str, str | int | bool]:
     """The consumer's settings: what safety needs cannot be overridden."""
     return {
-        "auto.offset.reset": "earliest",
         "partition.assignment.strategy": "cooperative-sticky",
         "max.poll.interval.ms": 30 * 60_000,
         "session.timeout.ms": 10_000,  # how long a killed sink's partitions stay unread; heartbeats have their thread
@@ -56,6 +55,7 @@ def consumer_config(options: Options) -> dict[str, str | int | bool]:
         **options.kafka,
         "bootstrap.servers": options.bootstrap_servers,
         "group.id": options.group_id,
+        "auto.offset.reset": "earliest",
         "isolation.level": "read_committed",
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,

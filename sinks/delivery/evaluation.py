@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import structlog
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from schemas.codec import Codec, DecodeError
 from schemas.events import Progress
@@ -74,6 +74,8 @@ class Evaluation:
         marks = Marks()
         asked = TopicPartition(self._topic.name, 0, now - back)
         (found,) = self._consumer.offsets_for_times([asked], timeout=_BROKER_SECONDS)
+        if found.error is not None:
+            raise KafkaException(found.error)
         if found.offset < 0:
             return marks
         for message in self._read(0, found.offset, end):
@@ -103,11 +105,16 @@ class Evaluation:
         return waiting
 
     def _read(self, partition: int, start: int, end: int) -> Iterator[Message]:
-        """The records from `start` up to `end`; fewer when the broker falls silent."""
+        """The records from `start` up to `end`. KafkaException when the broker falls silent, which says nothing."""
         if start >= end:
             return
         self._consumer.assign([TopicPartition(self._topic.name, partition, start)])
-        while (message := self._consumer.poll(_BROKER_SECONDS)) is not None and message.error() is None:
+        while (message := self._consumer.poll(_BROKER_SECONDS)) is not None:
+            if (error := message.error()) is not None:
+                if error.code() == KafkaError._PARTITION_EOF:  # the last offsets hold no record for us
+                    return
+                raise KafkaException(error)
             yield message
             if (message.offset() or 0) + 1 >= end:
                 return
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"no answer for {_BROKER_SECONDS:.0f} s"))

@@ -55,6 +55,12 @@ class Intake:
         news = alert if self._is_news(part, alert) else None
         return [*self.reached(source.partition, source.offset), Parcel(source, news, source.offset + 1)]
 
+    def skip(self, source: Source) -> list[Parcel]:
+        """A record that says nothing of an alert. Where it was dealt with before, it must not move the offset back."""
+        if source.offset < self._parts[source.partition].resume:
+            return []
+        return [*self.reached(source.partition, source.offset), Parcel(source, None, source.offset + 1)]
+
     def reached(self, partition: int, position: int) -> list[Parcel]:
         """The reader stands at `position`; if all before was read, what is open there and was never handed out."""
         part = self._parts[partition]

@@ -162,12 +162,11 @@ class Reader:
 
     def _parcels(self, source: Source) -> Sequence[Parcel]:
         record = self._decoded(source)
-        if isinstance(record, Alert) and source.topic == self._alerts:
-            return self.intake.take(source, record)
-        if isinstance(record, ResolvedFeedback) and source.topic == self._latest:
+        if source.topic == self._alerts:
+            return self.intake.take(source, record) if isinstance(record, Alert) else self.intake.skip(source)
+        if isinstance(record, ResolvedFeedback):
             return [self._votes.take(source, record)]
-        before = self.intake.reached(source.partition, source.offset) if source.topic == self._alerts else []
-        return [*before, Parcel(source, None, source.offset + 1)]
+        return [Parcel(source, None, source.offset + 1)]
 
     def _decoded(self, source: Source) -> object:
         """The record; None for a tombstone and for what nobody can read, about which the sink writes a letter."""

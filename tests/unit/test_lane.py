@@ -129,6 +129,28 @@ def test_too_many_unfit_rows_stop_the_sink_and_commit_nothing() -> None:
     assert it.letters.sent == []
 
 
+def test_wrong_records_far_apart_are_not_in_a_row_however_large_the_batch() -> None:
+    it = _Lane()
+    for number in range(60):
+        it.lane.refuse(Source("topic", 0, 101 * number, 9, b"k", b"v"), "undecodable", "no schema")
+        for place in range(100):
+            it.add(101 * number + 1 + place)
+    assert it.lane.flush(now_or_never=True) == {0: 60 * 101}
+    assert len(it.letters.sent) == 60
+
+
+def test_wrong_records_close_together_stop_the_sink_although_the_batch_is_large() -> None:
+    it = _Lane()
+    for number in range(60):
+        it.lane.refuse(Source("topic", 0, 11 * number, 9, b"k", b"v"), "undecodable", "no schema")
+        for place in range(10):
+            it.add(11 * number + 1 + place)
+    for offset in range(1_000, 6_000):
+        it.add(offset)
+    with pytest.raises(TooManyRefusedError):
+        it.lane.flush(now_or_never=True)
+
+
 def test_an_outage_amid_unfit_rows_counts_them_once() -> None:
     it = _Lane()
     for round_ in range(5):
