@@ -81,10 +81,10 @@ def event_to_replay(letter: DeadLetter, codec: Codec, events_topic: str) -> Feed
         event = codec.decode_as(FeedbackEvent, letter.original)
     except DecodeError as error:
         raise UnreplayableError(f"undecodable: {error}") from error
-    if event.event_time is None:
-        # Without a time an event counts at the time of its append. Each replay is a new append: it would count as
-        # newer than what people have said since, and a second replay as newer still. With the time of its first
-        # append it counts as if it had never been refused, and a re-send with the same id and time changes nothing.
+    # Without a time, or with one that lies ahead, an event counts at the time of its append. Each replay is a new
+    # append: it would count as newer than what people have said since, and a second replay as newer still. With the
+    # time of its first append it counts as if it had never been refused, and a re-send changes nothing.
+    if event.event_time is None or event.event_time > letter.failed_at:
         event = replace(event, event_time=letter.failed_at)
     if found := violation(event):
         raise UnreplayableError(f"still invalid: {found.field or 'event'}: {found.reason}: {found.message}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TypeVar
 
 import click
@@ -35,7 +35,7 @@ def records(settings: Settings, codec: Codec, topic: str, cls: type[_R]) -> Iter
         places = _places(consumer, topic)
         consumer.assign(places)
         unreadable = 0
-        for message in _to_the_end(consumer, len(places)):
+        for message in _to_the_end(consumer, {place.partition for place in places}):
             try:
                 yield codec.decode_as(cls, _value(message))
             except DecodeError:
@@ -50,12 +50,15 @@ def _places(consumer: Consumer, topic: str) -> list[TopicPartition]:
     known = consumer.list_topics(timeout=_BROKER_SECONDS).topics
     if topic not in known:
         raise click.ClickException(f"no topic {topic}: `thumbstream topics create` makes it")
+    if not known[topic].partitions:
+        raise KafkaException(known[topic].error or KafkaError(KafkaError.LEADER_NOT_AVAILABLE))
     return [TopicPartition(topic, number, OFFSET_BEGINNING) for number in known[topic].partitions]
 
 
-def _to_the_end(consumer: Consumer, partitions: int) -> Iterator[Message]:
-    """Messages until every partition has told its end. KafkaException when the broker falls silent."""
-    while partitions:
+def _to_the_end(consumer: Consumer, partitions: Collection[int]) -> Iterator[Message]:
+    """Messages until every partition has told its end once. KafkaException when the broker falls silent."""
+    left = set(partitions)
+    while left:
         message = consumer.poll(_BROKER_SECONDS)
         if message is None:
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
@@ -64,7 +67,7 @@ def _to_the_end(consumer: Consumer, partitions: int) -> Iterator[Message]:
             if message.value() is not None:
                 yield message
         elif error.code() == KafkaError._PARTITION_EOF:
-            partitions -= 1
+            left.discard(message.partition() or 0)  # one that grows tells its end again
         else:
             raise KafkaException(error)
 

@@ -155,3 +155,9 @@ def test_late_context_and_old_votes_bring_nothing_back(place: Place, up: Running
     place.erase("--request", "r1", "--now")  # the second time takes what came late off the disk
     place.restart_store()
     wait_until(lambda: not files_with(store, marker), 60, "no file of ClickHouse holds what was erased")
+
+
+def test_what_a_user_said_a_moment_ago_is_found_by_the_user_too(place: Place) -> None:
+    place.send({"request_id": "just-now", "rating": False, "user_id": "eve", "comment": "oh"})
+    assert "1 requests erased" in place.erase("--user", "eve", "--yes")
+    assert "just-now" not in place.known(VOTES)

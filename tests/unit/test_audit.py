@@ -269,6 +269,27 @@ def test_cells_that_newer_events_have_moved_are_not_judged() -> None:
     assert [what for _, what, _ in found(ledger)] == ["cell newer than the events topic"]
 
 
+def test_a_cell_of_clickhouse_that_no_event_can_have_made_is_found_and_one_that_moved_is_not() -> None:
+    ledger, made = Ledger(), cells(count(CUT - 1))
+    made.vote(row(offset=CUT - 1), 0)
+    made.judge_topic(ledger)
+    made.stored(ledger, NAME, version_of(1, CUT), (5, 1, 0))
+    made.judge_stored_end(ledger, {0: version_of(1, CUT + 1)})
+    assert ledger.balanced
+    made.judge_stored_end(ledger, {0: version_of(1, CUT)})
+    assert [(hop, what) for hop, what, _ in found(ledger)] == [("clickhouse", "cell newer than the events topic")]
+
+
+def test_a_row_of_clickhouse_that_no_event_can_have_made_is_found_and_one_that_moved_is_not() -> None:
+    ledger = Ledger()
+    book = row_book(ledger, row(offset=CUT - 1))
+    book.judge_store([StoredRow("acme", "r1", version_of(1, CUT), NOON)], {})
+    book.judge_stored_end(version_of(1, CUT + 1))
+    assert ledger.balanced
+    book.judge_stored_end(version_of(1, CUT))
+    assert found(ledger) == [("clickhouse", "row newer than the events topic", [f"acme|r1 of offset {CUT}"])]
+
+
 def by_app(made: Cells) -> None:
     """Count a vote by a rollup that no built-in monitor has."""
     made.published(MinuteCount("acme", "app", ("web",), NOON + HOUR, 1000, version_of(1, 3), 0, 1, 0), 0, parked=False)

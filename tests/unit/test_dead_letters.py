@@ -132,11 +132,14 @@ def test_a_second_replay_changes_nothing_whatever_the_events_time(event_time: in
     assert _folded(first, replayed, 11, NOON + 120_000) is None
 
 
-def test_a_replayed_event_without_a_time_does_not_win_over_what_was_said_since() -> None:
+@pytest.mark.parametrize("event_time", [None, NOON + 1, NOON + 86_400_000, 253_402_300_799_999])
+def test_a_replayed_event_without_a_time_or_from_the_future_does_not_win_over_what_was_said_since(
+    event_time: int | None,
+) -> None:
     # NOON: refused | NOON + 1 s: a vote that counts | NOON + 1 min: the replay
     since = replace(VOTE, event_id="later", event_time=None, rating=True)
     row = merge(None, since, version_of(1, 9), NOON + 1_000)
-    replayed = event_to_replay(letter(event=replace(VOTE, event_time=None)), CODEC, EVENTS)
+    replayed = event_to_replay(letter(event=replace(VOTE, event_time=event_time)), CODEC, EVENTS)
     after = merge(row, replayed, version_of(1, 10), NOON + 60_000)
     assert after is not None
     assert after.vote is not None

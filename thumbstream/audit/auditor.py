@@ -71,12 +71,17 @@ class Auditor:
         rows = self._records.rows(partition)
         rows.judge(events, cells)
         epoch, where = self._scope.epoch, events.where
-        rows.judge_end(version_of(epoch, self._books.bounds_of(where.topic, partition)[1]))
+        rows.judge_end(self._version_at_end(partition))
         first, end = version_of(epoch, where.start), version_of(epoch, where.end)
         for version in self._store.events(source_partition_of(epoch, partition), first, end):
             events.stored(version - version_of(epoch, 0))
         events.close(rows.erased)
         rows.judge_store(self._store.latest(partition), stubs)
+        rows.judge_stored_end(self._version_at_end(partition))
+
+    def _version_at_end(self, partition: int) -> int:
+        """No event can have made this version yet."""
+        return version_of(self._scope.epoch, self._books.bounds_of(self._topics.events.name, partition)[1])
 
     def _judge_cells(self, cells: Cells) -> None:
         cells.judge_topic(self._ledger)
@@ -84,6 +89,7 @@ class Auditor:
         for name, version, counts in self._store.minutes(self._scope.epoch):
             if name.partition in cells.cuts:
                 cells.stored(self._ledger, name, version, counts)
+        cells.judge_stored_end(self._ledger, self._scope.versions(self._books.ends(self._topics.events.name)))
         cells.judge_absent(self._ledger)
 
     def _judge_letters(self) -> None:

@@ -55,6 +55,7 @@ class Cells:
     counted: frozenset[str] = ALWAYS
     rollups: set[str] = field(default_factory=lambda: {TENANT})
     moving: set[tuple[str, int]] = field(default_factory=set)  # (tenant, minute) of tenants' cells not judged
+    _ahead: list[tuple[Name, int, Counts]] = field(default_factory=list)  # cells of ClickHouse from the cut on
     _groups: dict[tuple[str, str, str], int] = field(default_factory=dict)
     _names: list[tuple[str, str, str]] = field(default_factory=list)
     _slots: dict[int, int] = field(default_factory=dict)
@@ -118,6 +119,8 @@ class Cells:
         self._stored[slot] = 1
         known = self._versions[slot]
         unknown = known == _NONE and name.rollup not in ALWAYS
+        if version >= self.cuts[name.partition]:
+            self._ahead.append((name, version, counts))
         if unknown or max(version, known) >= self.cuts[name.partition]:
             self._pass_over(ledger, "stored cells", name)
             return
@@ -144,6 +147,12 @@ class Cells:
                 name = self._name(packed)
                 found = self._three(self._found, slot)
                 _differ(ledger, "minutes", "cell newer than the events topic", name, (0, 0, 0), found)
+
+    def judge_stored_end(self, ledger: Ledger, ends: Mapping[int, int]) -> None:
+        """The same for ClickHouse's; `ends` are those after its cells were read."""
+        for name, version, counts in self._ahead:
+            if version >= ends[name.partition]:
+                _differ(ledger, "clickhouse", "cell newer than the events topic", name, (0, 0, 0), counts)
 
     def _pass_over(self, ledger: Ledger, what: str, name: Name) -> None:
         ledger.pass_over(what)

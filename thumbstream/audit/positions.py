@@ -32,6 +32,11 @@ def await_sink(books: TopicBooks, topics: Topics, seconds: float) -> None:
         _await(books, SINK, name, books.ends(name), deadline)
 
 
+def await_events(books: TopicBooks, topics: Topics, seconds: float) -> None:
+    """Return once the sink has passed the last event that the topic holds now. Raises NotJudgedError."""
+    _await(books, SINK, topics.events.name, books.record_ends(topics.events.name), time.monotonic() + seconds)
+
+
 def lags(books: TopicBooks, topics: Topics) -> dict[str, int]:
     """How many offsets each stage has still to commit."""
     read = {RESOLVE: [topics.events], WATCH: [topics.minutes], SINK: list(topics)}

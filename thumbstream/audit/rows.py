@@ -45,6 +45,7 @@ class RowBook:
     moving: dict[bytes, int] = field(default_factory=dict)
     parked: set[bytes] = field(default_factory=set)
     erased: set[bytes] = field(default_factory=set)
+    _ahead: list[StoredRow] = field(default_factory=list)  # rows of ClickHouse from the cut on
 
     def take(self, key: bytes, value: bytes | None, *, parked: bool) -> None:
         """One record, in the order of the log. A tombstone takes the row away, as it does from a worker's memory."""
@@ -103,6 +104,8 @@ class RowBook:
         for row in stored:
             key = request_key(row.tenant, row.request)
             absent.discard(key)
+            if row.version >= self.cut:
+                self._ahead.append(row)
             if key in self.moving or row.version >= self.cut:
                 self.ledger.pass_over("stored rows")
             elif key not in self.parked:
@@ -140,6 +143,15 @@ class RowBook:
             if version >= end:
                 example = f"{_text(key)} of offset {_offset(version)}"
                 self.ledger.exceeds("resolve", "row newer than the events topic", tenant_of(key), 0, example)
+
+    def judge_stored_end(self, end: int) -> None:
+        """The same for ClickHouse's; `end` is that after its rows were read."""
+        for row in self._ahead:
+            if row.version >= end:
+                example = f"{_text(request_key(row.tenant, row.request))} of offset {_offset(row.version)}"
+                self.ledger.exceeds(
+                    "clickhouse", "row newer than the events topic", row.tenant, row.updated_at, example
+                )  # fmt: skip
 
     def _decoded(self, key: bytes) -> ResolvedFeedback | None:
         try:

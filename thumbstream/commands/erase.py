@@ -13,6 +13,7 @@ import click
 import httpx
 import uuid_utils
 from clickhouse_connect.driver.exceptions import ClickHouseError
+from confluent_kafka import KafkaException
 from rich.console import Console
 from urllib3.exceptions import HTTPError
 
@@ -20,6 +21,9 @@ from producers.keys import Keys, KeysError
 from sinks.clickhouse import ClickHouseWriter, connect
 from sinks.writer import MisconfiguredError, UnavailableError
 from thumbstream import target
+from thumbstream.audit.positions import await_events
+from thumbstream.audit.scope import NotJudgedError
+from thumbstream.audit.topic_books import TopicBooks
 from thumbstream.commands.sink import address
 from thumbstream.commands.sql import table
 from thumbstream.erasure import erase_event, report
@@ -101,6 +105,8 @@ def run(
     gateway = target.find(url, api_key, ready_file)
     settings = target.with_clickhouse(target.with_brokers(settings, ready_file), ready_file)
     store = _Store(settings, _tenant(settings, gateway, ready_file, tenant))
+    if user_id is not None:
+        _await_events(settings)
     ids = [request_id] if request_id is not None else store.requests_of(str(user_id))
     if not ids:
         click.echo(f"no request of {store.tenant} by this user, or all are erased")
@@ -119,6 +125,17 @@ def run(
         store.purge()
     _print(settings, store.tenant, len(ids), purged=now)
     return 0
+
+
+def _await_events(settings: Settings) -> None:
+    """Wait until ClickHouse has all that was said up to now: only there it can be found by its user."""
+    try:
+        with TopicBooks(settings.kafka_bootstrap_servers, settings.kafka, settings.group) as books:
+            await_events(books, settings.topics, _PATIENCE_SECONDS)
+    except NotJudgedError as error:
+        raise click.ClickException(f"not all that this user has said can be found yet: {error}") from error
+    except KafkaException as error:
+        raise click.ClickException(f"kafka: {error.args[0].str()}") from error
 
 
 def _tenant(settings: Settings, gateway: Target, ready_file: Path | None, named: str | None) -> str:

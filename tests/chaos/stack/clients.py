@@ -56,6 +56,12 @@ class Client(threading.Thread):
         self._halt.set()
 
     def run(self) -> None:
+        try:
+            self._run()
+        except Exception as failure:  # noqa: BLE001 - the judge is told
+            self._ledger.wonder(f"a client ended: {failure!r}")
+
+    def _run(self) -> None:
         began = time.monotonic()
         while not self._halt.wait(self._voices.dice.expovariate(self._rate)):
             self._speak(time.monotonic() - began)
@@ -174,7 +180,7 @@ class Client(threading.Thread):
         lines = [f"{post.method} {post.path} HTTP/1.1", "Host: here", f"Content-Length: {len(post.body)}"]
         lines += [f"{name}: {value}" for name, value in self._headers(post).items()]
         whole = "\r\n".join([*lines, "", ""]).encode() + post.body
-        kept = whole if dice.random() < 0.4 else whole[: -dice.randrange(1, len(post.body))]
+        kept = whole if dice.random() < 0.4 else whole[: -dice.randrange(1, max(2, len(post.body)))]
         self._ledger.count("requests cut")
         try:
             with socket.create_connection(("127.0.0.1", connection.port), timeout=_TIMEOUT) as line:
