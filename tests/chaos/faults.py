@@ -135,12 +135,11 @@ class Fleet:
         if worker.terminated_at is not None:
             took = time.monotonic() - worker.terminated_at
             self.slowest_exit = max(self.slowest_exit, took)
-        if code == _EXIT_CRASH and worker.paused:  # what it had in flight was too old when it woke
-            self.counted["zombies that gave up"] += 1
-            self.say(f"{worker.name} gave up: {_last_words(worker.log)}")
-        elif worker.terminated_at is not None:
             if code != 0:
                 self._complain(worker, f"exit {code} after SIGTERM")
+        elif code == _EXIT_CRASH and worker.paused:
+            self.counted["zombies that gave up"] += 1
+            self.say(f"{worker.name} gave up: {_last_words(worker.log)}")
         else:
             self._complain(worker, f"exit {code} for no reason")
 

@@ -129,22 +129,23 @@ def test_too_many_unfit_rows_stop_the_sink_and_commit_nothing() -> None:
     assert it.letters.sent == []
 
 
-def test_wrong_records_far_apart_are_not_in_a_row_however_large_the_batch() -> None:
+def sixty_wrong_ones(good_after_each: int) -> _Lane:
     it = _Lane()
-    for number in range(60):
-        it.lane.refuse(Source("topic", 0, 101 * number, 9, b"k", b"v"), "undecodable", "no schema")
-        for place in range(100):
-            it.add(101 * number + 1 + place)
+    for first in range(0, 60 * (good_after_each + 1), good_after_each + 1):
+        it.lane.refuse(Source("topic", 0, first, 9, b"k", b"v"), "undecodable", "no schema")
+        for place in range(good_after_each):
+            it.add(first + 1 + place)
+    return it
+
+
+def test_wrong_records_far_apart_are_not_in_a_row_however_large_the_batch() -> None:
+    it = sixty_wrong_ones(good_after_each=100)
     assert it.lane.flush(now_or_never=True) == {0: 60 * 101}
     assert len(it.letters.sent) == 60
 
 
 def test_wrong_records_close_together_stop_the_sink_although_the_batch_is_large() -> None:
-    it = _Lane()
-    for number in range(60):
-        it.lane.refuse(Source("topic", 0, 11 * number, 9, b"k", b"v"), "undecodable", "no schema")
-        for place in range(10):
-            it.add(11 * number + 1 + place)
+    it = sixty_wrong_ones(good_after_each=10)
     for offset in range(1_000, 6_000):
         it.add(offset)
     with pytest.raises(TooManyRefusedError):
