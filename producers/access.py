@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NoReturn, Protocol
 
@@ -22,8 +21,6 @@ from producers.token_keys import TokenKey
 _NO_KEY = Problem("unauthorized", "the API key is missing or unknown")
 _NO_TOKENS_HERE = Problem("unauthorized", "this gateway takes no feedback tokens: it has no token keys")
 _NO_TOKENS = Problem("forbidden", "this gateway gives out no feedback tokens: it has no token keys")
-_HOLD_SECONDS = 1.0  # as Retry-After says at least
-_HELD = 256  # refusals that wait at once: far fewer than there may be connections
 _FOREIGN = Problem("forbidden", "pages of this origin may not do this")
 
 
@@ -80,17 +77,12 @@ def _no_origin(origin: str) -> bool:  # noqa: ARG001 - the default lets no page 
     return False
 
 
-async def _a_moment() -> None:
-    await asyncio.sleep(_HOLD_SECONDS)
-
-
 @dataclass(frozen=True, slots=True)
 class Protection:
     """How a gateway protects itself; the default has no tokens, no pages and no limits.
 
     `key_origins` says whether some key may be used by pages of an origin, `page_origins` whose pages may use tokens
-    (none: every page that its token names), `proxies` how many trusted ones stand in front. `hold` is what a refusal by
-    rate waits for.
+    (none: every page that its token names), `proxies` how many trusted ones stand in front.
     """
 
     tokens: Tokens | None = None
@@ -101,7 +93,6 @@ class Protection:
     per_address: Rate | None = None
     proxies: int = 0
     monotonic: Callable[[], float] = time.monotonic
-    hold: Callable[[], Awaitable[None]] = _a_moment
 
 
 @dataclass(slots=True)
@@ -123,7 +114,6 @@ class Access:
         self._keys, self._rules = keys, protection
         self._per_key, self._per_token = Limiter(protection.per_key), Limiter(protection.per_token)
         self._per_address = Limiter(protection.per_address)
-        self._held = 0
 
     def arrive(self, scope: Scope, headers: Mapping[str, str]) -> Caller:
         """A caller of whom nothing is known but where the request comes from."""
@@ -206,18 +196,13 @@ class Access:
             message = "too many requests: wait as long as Retry-After says"
             raise ProblemError(Problem("rate_limited", message, wait=limits.seconds(wait)))
 
-    async def hold_back(self) -> None:
-        """Keep a refusal by rate for a moment: a client that sends again without a pause then floods us no more.
-
-        Nobody gets less for it than the rate allows, as that much comes in again meanwhile. Only so many wait; beyond,
-        a flood over many connections hears at once what it is told.
-        """
-        if self._held < _HELD:
-            self._held += 1
-            try:
-                await self._rules.hold()
-            finally:
-                self._held -= 1
+    def still_waits(self, caller: Caller, problem: Problem) -> bool:
+        """Whether `problem` is that this known caller has used up its rate, and would be said once more."""
+        if caller.key is None or problem.reason != "rate_limited":
+            return False
+        limiter, name = self._bucket(caller)
+        wait = limiter.wait(name, self._rules.monotonic())
+        return wait > 0 and limits.seconds(wait) == problem.wait
 
     def charge(self, caller: Caller, events: int) -> None:
         """Count the events of a request, the first of which its arrival has paid for: the next ones wait for them."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import orjson
 from starlette.types import Receive
@@ -129,10 +130,21 @@ def _require_unique_keys(sent: bytes, *encoded: bytes) -> None:
         raise ValueError("an object has the same key twice")
 
 
-def encode(reply: Reply) -> tuple[bytes, list[tuple[bytes, bytes]]]:
-    """A reply's bytes, and the headers that describe them."""
+class Answer(NamedTuple):
+    """A reply as it is sent. `again` tells whether a request with the same headers gets the same one at this moment."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+    again: Callable[[], bool] | None = None
+
+
+def encode(reply: Reply, more: Mapping[str, str]) -> Answer:
+    """A reply's bytes and headers, those of `more` too."""
+    named = {**reply.headers, **more}
+    headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in named.items()]
     if reply.status == 204:
-        return b"", []  # HTTP forbids both
+        return Answer(204, headers, b"")  # HTTP forbids a body and what describes it
     kind = b"text/plain; charset=utf-8" if reply.plain else b"application/json"
     body = reply.document.encode() if reply.plain else orjson.dumps(reply.document)
-    return body, [(b"content-type", kind), (b"content-length", b"%d" % len(body))]
+    return Answer(reply.status, [(b"content-type", kind), (b"content-length", b"%d" % len(body)), *headers], body)

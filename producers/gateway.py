@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from types import MappingProxyType
+from functools import partial
+from typing import NamedTuple
 
 import structlog
 import uuid_utils
@@ -18,7 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from producers import bodies
 from producers.access import Access, Caller, KeyRing, Protection
-from producers.bodies import DisconnectedError, ProblemError
+from producers.bodies import Answer, DisconnectedError, ProblemError
 from producers.dialects.exchange import (
     Body,
     Call,
@@ -44,6 +45,7 @@ _STRANGERS_BYTES = 4 << 20  # the same for bodies of which nobody knows yet who 
 _STRANGER_BYTES = 16 << 10
 _STRANGER_SECONDS = 10.0  # what pages send is small
 _MAX_CLIENT = 64
+_ARRIVAL = "thumbstream.arrival"  # where a scope holds it
 
 _log = structlog.get_logger(__name__)
 
@@ -56,6 +58,19 @@ def now_ms() -> int:
 def new_event_id() -> str:
     """A UUIDv7."""
     return str(uuid_utils.uuid7())
+
+
+class Arrival(NamedTuple):
+    """A request of which only the headers are known. `dialect` is the form of answers until its body tells.
+
+    `preflight` is the method that a browser asks about before it sends that, else empty.
+    """
+
+    headers: Mapping[str, str]
+    candidates: Candidates
+    dialect: Dialect
+    caller: Caller
+    preflight: str
 
 
 class Ingest:
@@ -90,33 +105,38 @@ class Ingest:
         self._body_seconds, self._memory = body_seconds, bodies.Memory(bodies_bytes)
         self._strangers = bodies.Memory(_STRANGERS_BYTES)
 
+    def answer_at_once(self, scope: Scope) -> Answer | None:
+        """The answer to a request for which its headers are enough; None: call the application with this scope.
+
+        Takes neither a task nor the body, so that a flood of refusals leaves the processor to everybody else.
+        """
+        arrival = scope[_ARRIVAL] = self._arrival(scope)
+        if arrival is None:
+            return None
+        headers, caller, dialect = arrival.headers, arrival.caller, arrival.dialect
+        if arrival.preflight:
+            return self._encoded(dialect, self._access.preflight(caller, dialect, arrival.preflight, headers), {})
+        try:
+            dialects = [route.dialect for route, _ in arrival.candidates]
+            self._access.identify(caller, dialects, headers, self._clock() / 1000)
+        except Exception as failure:  # noqa: BLE001 - a fault of ours must not look like one of the client
+            return self._refusal(arrival, failure)
+        return None
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. Whatever goes wrong, the client gets JSON in its dialect's form."""
-        if scope["type"] != "http":
+        answer = None if _ARRIVAL in scope else self.answer_at_once(scope)
+        arrival: Arrival | None = scope[_ARRIVAL]
+        if arrival is None:
             return await self.pages(scope, receive, send)
-        headers = _headers(scope)
-        method = headers.get("access-control-request-method", "") if scope["method"] == "OPTIONS" else ""
-        found = self._find(method or scope["method"], scope)
-        if isinstance(found, Problem):
-            return await self.pages(scope, receive, send)
-        dialect = speaker(found, headers)
-        caller = self._access.arrive(scope, headers)
-        if method:
-            return await self._send(send, dialect, self._access.preflight(caller, dialect, method, headers))
-        try:
-            dialect, reply = await self._answer(found, headers, receive, caller)
-        except ProblemError as failed:
-            self._metrics.count("events_refused", dialect=dialect.name, reason=failed.problem.reason)
-            reply = dialect.trouble(failed.problem)
-            if failed.problem.reason == "rate_limited":
-                await self._access.hold_back()
-        except DisconnectedError:
-            return None
-        except Exception:  # noqa: BLE001 - a fault of ours must not leave a client without its own form of answer
-            _log.exception("request_failed", dialect=dialect.name)
-            reply = dialect.trouble(Problem("internal", "something went wrong here; nothing is promised"))
-        await self._send(send, dialect, reply, self._access.response_headers(caller, dialect))
-        return None
+        if answer is None:
+            try:
+                answer = await self._answer(arrival, receive)
+            except DisconnectedError:
+                return None
+            except Exception as failure:  # noqa: BLE001 - a fault of ours must not leave a client without an answer
+                answer = self._refusal(arrival, failure)
+        return await _send(send, answer)
 
     async def nowhere(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The answer where there is neither a dialect nor a page."""
@@ -124,32 +144,65 @@ class Ingest:
         if scope["type"] == "http":
             problem = self._find(scope["method"], scope)
             assert isinstance(problem, Problem), "what a dialect takes does not come here"
-            await self._send(send, NATIVE, NATIVE.trouble(problem))
+            await _send(send, self._encoded(NATIVE, NATIVE.trouble(problem), {}))
+
+    def _arrival(self, scope: Scope) -> Arrival | None:
+        if scope["type"] != "http":
+            return None
+        headers = _headers(scope)
+        preflight = headers.get("access-control-request-method", "") if scope["method"] == "OPTIONS" else ""
+        found = self._find(preflight or scope["method"], scope)
+        if isinstance(found, Problem):
+            return None
+        return Arrival(headers, found, speaker(found, headers), self._access.arrive(scope, headers), preflight)
 
     def _find(self, method: str, scope: Scope) -> Candidates | Problem:
         return self._router.match(method, scope["raw_path"].decode("latin-1"))
 
-    async def _answer(
-        self, candidates: Candidates, headers: Mapping[str, str], receive: Receive, caller: Caller
-    ) -> tuple[Dialect, Reply]:
-        now = self._clock()
-        self._access.identify(caller, [route.dialect for route, _ in candidates], headers, now / 1000)
+    def _refusal(self, arrival: Arrival, failure: Exception) -> Answer:
+        caller, dialect = arrival.caller, arrival.dialect
+        if not isinstance(failure, ProblemError):
+            _log.error("request_failed", dialect=dialect.name, exc_info=failure)
+            problem = Problem("internal", "something went wrong here; nothing is promised")
+            return self._told(caller, dialect, dialect.trouble(problem))
+        problem = failure.problem
+        self._metrics.count("events_refused", dialect=dialect.name, reason=problem.reason)
+        answer = self._told(caller, dialect, dialect.trouble(problem))
+        return answer._replace(again=partial(self._again, arrival, problem, str(answer.status)))
+
+    def _again(self, arrival: Arrival, problem: Problem, status: str) -> bool:
+        if not self._access.still_waits(arrival.caller, problem):
+            return False
+        self._metrics.count("events_refused", dialect=arrival.dialect.name, reason=problem.reason)
+        self._metrics.count("requests", dialect=arrival.dialect.name, status=status)
+        return True
+
+    def _told(self, caller: Caller, dialect: Dialect, reply: Reply) -> Answer:
+        return self._encoded(dialect, reply, self._access.response_headers(caller, dialect))
+
+    def _encoded(self, dialect: Dialect, reply: Reply, more: Mapping[str, str]) -> Answer:
+        self._metrics.count("requests", dialect=dialect.name, status=str(reply.status))
+        return bodies.encode(reply, more)
+
+    async def _answer(self, arrival: Arrival, receive: Receive) -> Answer:
+        headers, candidates, caller = arrival.headers, arrival.candidates, arrival.caller
         known = caller.key is not None and caller.grant is None  # tokens are in everybody's hands
         with self._memory.hold() if known else self._strangers.hold(_STRANGER_BYTES) as mine:
-            body = await self._body(speaker(candidates, headers), headers, receive, mine, known=known)
+            body = await self._body(arrival.dialect, headers, receive, mine, known=known)
             route, path = next((pair for pair in candidates if pair[0].claims(headers, body)), candidates[-1])
-            dialect = route.dialect
+            dialect, now = route.dialect, self._clock()
             key = self._access.identify_by_body(caller, dialect, body, now / 1000)
             call = Call(
-                path, headers, body, key.tenant, _source(dialect.name, headers.get("user-agent", "")), self._clock(),
+                path, headers, body, key.tenant, _source(dialect.name, headers.get("user-agent", "")), now,
                 self._new_id, self._ids, self._rules.get(key.tenant, TenantRules()), key_id=key.id, origins=key.origins,
                 grant=caller.grant, sign=self._access.sign,
             )  # fmt: skip
             results = [permitted(result, key.rights) for result in dialect.results(call)]
             self._access.charge(caller, len(results))
             if not await self._publish(dialect, results):
-                return dialect, dialect.trouble(Problem("unavailable", "nothing is promised: send all of it again"))
-            return dialect, dialect.reply(call, results)
+                failed = Problem("unavailable", "nothing is promised: send all of it again")
+                return self._told(caller, dialect, dialect.trouble(failed))
+            return self._told(caller, dialect, dialect.reply(call, results))
 
     async def _body(
         self, dialect: Dialect, headers: Mapping[str, str], receive: Receive, mine: list[int], *, known: bool
@@ -188,15 +241,10 @@ class Ingest:
             _log.info("publish_works_again")
         self._failing = problem is not None
 
-    async def _send(
-        self, send: Send, dialect: Dialect, reply: Reply, more: Mapping[str, str] = MappingProxyType({})
-    ) -> None:
-        self._metrics.count("requests", dialect=dialect.name, status=str(reply.status))
-        body, headers = bodies.encode(reply)
-        named = {**reply.headers, **more}
-        headers += [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in named.items()]
-        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+
+async def _send(send: Send, answer: Answer) -> None:
+    await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+    await send({"type": "http.response.body", "body": answer.body})
 
 
 def _headers(scope: Scope) -> dict[str, str]:

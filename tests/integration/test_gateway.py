@@ -101,6 +101,36 @@ def test_a_refused_upload_leaves_its_connection_in_order(gateway: GatewayProcess
     assert statuses == [401, 413, 400, 200]
 
 
+def test_a_flood_from_one_key_costs_another_tenant_no_vote(cluster: Cluster, topics: Topics, tmp_path: Path) -> None:
+    def votes(tenant: str, number: int) -> Iterator[dict[str, object]]:
+        return ({"request_id": f"{tenant}-{turn}", "rating": True} for turn in range(number))
+
+    def send(client: httpx.Client, secret: str, vote: dict[str, object]) -> tuple[int, str | None]:
+        reply = client.post("/v1/events", json=vote, headers={"Authorization": f"Bearer {secret}"})
+        return reply.status_code, (reply.json()["event_ids"] or [None])[0]
+
+    with running_gateway(cluster.bootstrap, topics, tmp_path / "gateway", limit="40/80") as gateway:
+        secrets = {tenant: create_key(gateway.keys, tenant, ["ingest"]) for tenant in ("loud", "quiet")}
+        wait_until(
+            lambda: all(
+                httpx.post(f"{gateway.url}/v1/events", headers={"Authorization": f"Bearer {secret}"}).status_code == 400
+                for secret in secrets.values()
+            ),
+            20,
+            "the gateway knows both keys",
+        )
+        with gateway.client() as client, ThreadPoolExecutor(16) as pool:
+            loud = [pool.submit(send, client, secrets["loud"], vote) for vote in votes("loud", 2_000)]
+            quiet = [send(client, secrets["quiet"], vote) for vote in votes("quiet", 40)]
+            answers = {"loud": [sent.result() for sent in loud], "quiet": quiet}
+    assert {status for status, _ in answers["quiet"]} == {200}
+    assert {status for status, _ in answers["loud"]} == {200, 429}
+    stored = by_id(cluster, topics)
+    for tenant, told in answers.items():
+        accepted = {event_id for status, event_id in told if status == 200}
+        assert accepted == {id_ for id_, found in stored.items() if found.event.tenant_id == tenant}
+
+
 class Flood:
     """Requests of 200 kB each, all at once: more than the gateway holds."""
 

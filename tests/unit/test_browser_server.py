@@ -78,3 +78,38 @@ def test_nobody_on_the_same_machine_can_claim_another_address(site: Site) -> Non
             for number in range(3)
         ]
         assert statuses == [401, 401, 429]
+
+
+def test_a_key_beyond_its_rate_is_refused_again_and_again_and_each_time_counts(tmp_path: Path) -> None:
+    site = Site(tmp_path, per_key=Rate(1, 2))
+    vote = {"request_id": "r", "rating": True}
+    with serving(site) as client:
+
+        def send(secret: str, **more: str) -> tuple[int, str | None]:
+            reply = client.post("/v1/events", headers={**bearer(secret), **more}, json=vote)
+            return reply.status_code, reply.headers.get("retry-after")
+
+        assert [send(site.server) for _ in range(6)] == [(200, None)] * 2 + [(429, "1")] * 4
+        assert send(site.reader) == (200, None), "another key on the same connection"
+        assert send(site.server, Origin=PAGE) == (429, "1")
+        assert client.post("/v1/events", headers=bearer(site.server), json=[vote] * 30).status_code == 429
+        site.now += 1
+        assert [send(site.server) for _ in range(2)] == [(200, None), (429, "1")]
+        assert client.post("/v1/events", headers=bearer(site.reader), json=[vote] * 30).status_code == 200
+        assert [send(site.reader)[1] for _ in range(2)] == ["29", "29"]
+        site.now += 5
+        assert [send(site.reader)[1] for _ in range(2)] == ["24", "24"]
+    assert len(site.events) == 34
+    assert site.metrics.value("events_refused", dialect="native", reason="rate_limited") == 11
+    assert site.metrics.value("requests", dialect="native", status="429") == 11
+
+
+def test_a_page_is_told_that_it_sends_too_much_so_that_it_can_read_it_each_time(tmp_path: Path) -> None:
+    site = Site(tmp_path, per_token=Rate(1, 1))
+    token = site.token()
+    with serving(site) as client:
+        for status in (200, 429, 429, 429):
+            headers = {**bearer(token), "Origin": PAGE}
+            reply = client.post("/v1/token-feedback", headers=headers, json={"rating": True})
+            assert reply.status_code == status
+            assert reply.headers.get_list("access-control-allow-origin") == [PAGE]

@@ -1,8 +1,6 @@
 """Rate limits: what a bucket lets through, what it forgets, and what the gateway answers."""
 
-import asyncio
 from collections.abc import Callable
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -129,34 +127,6 @@ def test_a_key_that_sends_too_much_waits_and_others_do_not(tmp_path: Path) -> No
     assert limited(send(site.reader), 49)
     assert site.metrics.value("events_refused", dialect="native", reason="rate_limited") == 3
     assert len(site.events) == 54
-
-
-def test_refusals_wait_a_moment_but_only_so_many_and_nobody_waits_behind_them(tmp_path: Path) -> None:
-    moment, all_held, waiting = asyncio.Event(), asyncio.Event(), count(1)
-
-    async def hold() -> None:
-        if next(waiting) == 256:
-            all_held.set()
-        await moment.wait()
-
-    site = Site(tmp_path, per_key=Rate(1, 1), hold=hold)
-
-    async def send(client: httpx.AsyncClient, secret: str) -> int:
-        headers = {"Authorization": f"Bearer {secret}"}
-        reply = await client.post("/v1/events", headers=headers, json={"request_id": "r", "rating": True})
-        return reply.status_code
-
-    async def flood() -> None:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(site.app), base_url="http://gateway") as client:
-            assert await send(client, site.server) == 200
-            held = [asyncio.create_task(send(client, site.server)) for _ in range(256)]
-            await asyncio.wait_for(all_held.wait(), 30)
-            assert [await send(client, secret) for secret in (site.server, site.reader)] == [429, 200]
-            assert not any(task.done() for task in held)
-            moment.set()
-            assert await asyncio.gather(*held) == [429] * 256
-
-    asyncio.run(flood())
 
 
 def test_every_dialect_says_429_in_its_own_form(tmp_path: Path) -> None:
