@@ -22,6 +22,7 @@ _log = structlog.get_logger(__name__)
 LOOK_SECONDS = 0.1
 _SHOWN_MS = 500  # a broker stamps a record before it shows it: 10 ms later on a busy machine
 _PAUSE_SECONDS = 0.4  # shorter pauses between two looks make no answer older than its mark admits
+_TOLD_SECONDS = 1.0  # shorter pauses are everyday on a busy machine
 _FETCH_SECONDS = 1.0  # an answer this long after a pause was asked for after it: a fetch waits 0.5 s at the broker
 
 
@@ -57,7 +58,8 @@ class Marks:
             doubtful = self._clock() < self._doubtful_until
             self._pause = max(pause, self._pause) if doubtful else pause
             self._doubtful_until = self._clock() + _FETCH_SECONDS
-            _log.warning("stall", seconds=round(pause, 1))
+            if pause > _TOLD_SECONDS:
+                _log.warning("stall", seconds=round(pause, 1))
 
     def _marks(self) -> Iterator[Progress]:
         resolver, app = self._resolver, self._resolver.app
