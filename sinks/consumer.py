@@ -27,6 +27,7 @@ from thumbstream.telemetry import EXIT_CRASH, EXIT_STOP, Metrics, die
 
 _FETCH = 1_000  # records a poll
 _POLL_SECONDS = 0.1
+_RECOMMIT_SECONDS = 1.0  # a rebalance that refuses commits lasts seconds
 STOP_SECONDS = 4.5  # a stop that takes longer is given up; what was not stored is read again
 _log = structlog.get_logger("sink")
 
@@ -71,14 +72,18 @@ def _run(options: Options, metrics: Metrics, ready: Callable[[bool], None], stop
         }
         records = Records(options.topics, options.epoch, codec)
         purge = Purge(writer, time.monotonic)
-        Sink(consumer, lanes, records, purge, metrics, ready, silent=options.topics.events.name).run(stop)
+        silent = options.topics.events.name
+        Sink(consumer, lanes, records, purge, metrics, ready, time.monotonic, silent=silent).run(stop)
     finally:
         consumer.close()
         writer.close()
 
 
 class Sink:
-    """The loop around a consumer and one lane per topic. `silent`: the topic whose bad records `resolve` reports."""
+    """The loop around a consumer and one lane per topic. `silent`: the topic whose bad records `resolve` reports.
+
+    `clock` counts seconds and never goes back.
+    """
 
     def __init__(
         self,
@@ -88,14 +93,17 @@ class Sink:
         purge: Purge,
         metrics: Metrics,
         ready: Callable[[bool], None],
+        clock: Callable[[], float],
         *,
         silent: str,
     ) -> None:
         self._consumer, self._lanes, self._records = consumer, lanes, records
-        self._purge = purge
+        self._purge, self._clock = purge, clock
         self._metrics, self._ready, self._silent = metrics, ready, silent
         self._paused: set[str] = set()
         self._owned: set[tuple[str, int]] = set()
+        self._stored: dict[tuple[str, int], int] = {}  # next offsets to commit
+        self._commit_at = 0.0
 
     def run(self, stop: threading.Event) -> None:
         """Store until `stop`, then store and commit what is left, once. Raises what a lane or the broker raises."""
@@ -105,12 +113,14 @@ class Sink:
             for message in messages:
                 self._take(message)
             for topic, lane in self._lanes.items():
-                self._commit(topic, lane.flush(backlog=len(messages) == _FETCH))
+                self._note(topic, lane.flush(backlog=len(messages) == _FETCH))
+                self._commit()
                 self._pause_or_resume(topic, lane)
             self._purge.run()
         for topic, lane in self._lanes.items():
             if not lane.waiting:
-                self._commit(topic, lane.flush(now_or_never=True))
+                self._note(topic, lane.flush(now_or_never=True))
+            self._commit(last=True)
 
     def _take(self, message: Message) -> None:
         if (error := message.error()) is not None:
@@ -134,16 +144,33 @@ class Sink:
         else:
             lane.refuse(source, skipped.reason, str(skipped))
 
-    def _commit(self, topic: str, offsets: Mapping[int, int]) -> None:
-        if not offsets:
+    def _note(self, topic: str, offsets: Mapping[int, int]) -> None:
+        for partition, offset in offsets.items():
+            self._stored[topic, partition] = offset
+            self._metrics.set("sink_position", offset, topic=topic, partition=str(partition))
+
+    def _commit(self, *, last: bool = False) -> None:
+        """Commit what is stored. What a rebalance refuses is tried again until it is taken or the partition is lost.
+
+        A partition that stays ours in a rebalance is not read again: were its offset forgotten, and no record came
+        after it, the group would lag for ever.
+        """
+        if not self._stored or (not last and self._clock() < self._commit_at):
             return
-        positions = [TopicPartition(topic, partition, offset) for partition, offset in offsets.items()]
+        positions = [TopicPartition(topic, partition, offset) for (topic, partition), offset in self._stored.items()]
         try:
-            self._consumer.commit(offsets=positions, asynchronous=False)
-        except KafkaException as error:  # a rebalance: the rows are stored, their next owner stores them again
-            _log.warning("commit refused", topic=topic, error=str(error))
-        for position in positions:
-            self._metrics.set("sink_position", position.offset, topic=topic, partition=str(position.partition))
+            answers = self._consumer.commit(offsets=positions, asynchronous=False) or ()
+        except KafkaException as error:
+            self._refused(str(error))
+            return
+        refused = {(place.topic, place.partition): str(place.error) for place in answers if place.error is not None}
+        if refused:
+            self._refused(str(refused))
+        self._stored = {place: offset for place, offset in self._stored.items() if place in refused}
+
+    def _refused(self, error: str) -> None:
+        _log.warning("commit refused", error=error)
+        self._commit_at = self._clock() + _RECOMMIT_SECONDS
 
     def _pause_or_resume(self, topic: str, lane: Lane) -> None:
         """While a lane waits its partitions are paused, again each round: an assignment forgets the pause."""
@@ -164,7 +191,9 @@ class Sink:
         self._ready(not self._paused)
 
     def _lost(self, _: Consumer, partitions: Sequence[TopicPartition]) -> None:
-        self._owned.difference_update((position.topic, position.partition) for position in partitions)
+        lost = {(position.topic, position.partition) for position in partitions}
+        self._owned -= lost
+        self._stored = {place: offset for place, offset in self._stored.items() if place not in lost}
         for topic, lane in self._lanes.items():
             lane.drop(position.partition for position in partitions if position.topic == topic)
 

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -58,6 +59,7 @@ class _Consumer:
         self.committed: list[tuple[str, int, int]] = []
         self.paused: set[tuple[str, int]] = set()
         self.refuses_commits = False
+        self.refused_topic = ""
 
     def subscribe(self, topics: list[str], on_assign: Any, on_revoke: Any, on_lost: Any) -> None:
         self.topics, self.assign, self.revoke = topics, on_assign, on_revoke
@@ -71,10 +73,17 @@ class _Consumer:
             self._stop.set()
         return messages
 
-    def commit(self, offsets: list[TopicPartition], asynchronous: bool) -> None:
+    def commit(self, offsets: list[TopicPartition], asynchronous: bool) -> list[TopicPartition]:
+        assert not asynchronous
         if self.refuses_commits:
             raise KafkaException(KafkaError(KafkaError.REBALANCE_IN_PROGRESS))
-        self.committed += [(position.topic, position.partition, position.offset) for position in offsets]
+        taken = [position for position in offsets if position.topic != self.refused_topic]
+        self.committed += [(position.topic, position.partition, position.offset) for position in taken]
+        return [self._answer(position) for position in offsets]
+
+    def _answer(self, position: TopicPartition) -> Any:
+        error = KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED) if position.topic == self.refused_topic else None
+        return SimpleNamespace(topic=position.topic, partition=position.partition, error=error)
 
     def pause(self, partitions: list[TopicPartition]) -> None:
         self.paused |= {(position.topic, position.partition) for position in partitions}
@@ -94,8 +103,9 @@ class _Run:
         records, purge = Records(TOPICS, 1, CODEC), Purge(self.writer, self._clock)
         consumer: Any = self.consumer
         self.sink = Sink(
-            consumer, self.lanes, records, purge, self.metrics, self.ready.append, silent=TOPICS.events.name
-        )
+            consumer, self.lanes, records, purge, self.metrics, self.ready.append, self._clock,
+            silent=TOPICS.events.name,
+        )  # fmt: skip
 
     def run(self) -> "_Run":
         self.sink.run(self.stop)
@@ -187,6 +197,62 @@ def test_a_refused_commit_stops_nothing() -> None:
     it = _Run(refuse, accept).run()
     assert it.consumer.committed == [(TOPICS.minutes.name, 0, 3)]
     assert len(it.writer.stored(MINUTES)) == 2
+
+
+def test_a_refused_commit_is_tried_again_a_second_later_though_no_record_comes() -> None:
+    def refuse(consumer: _Consumer) -> Sequence[_Message]:
+        consumer.refuses_commits = True
+        return [_cell(1), _event("r", 2)]
+
+    def accept(consumer: _Consumer) -> Sequence[_Message]:
+        consumer.refuses_commits = False
+        it.now = 0.9
+        return []
+
+    def later(consumer: _Consumer) -> Sequence[_Message]:
+        assert consumer.committed == []
+        it.now = 1.0
+        return []
+
+    def at_last(consumer: _Consumer) -> Sequence[_Message]:
+        assert sorted(consumer.committed) == [(TOPICS.events.name, 1, 3), (TOPICS.minutes.name, 0, 2)]
+        return []
+
+    it = _Run(refuse, accept, later, at_last)
+    assert len(it.run().consumer.committed) == 2
+
+
+def test_a_commit_that_is_refused_for_one_partition_is_tried_again_for_that_one() -> None:
+    def refuse(consumer: _Consumer) -> Sequence[_Message]:
+        consumer.refused_topic = TOPICS.events.name
+        return [_cell(1), _event("r", 2)]
+
+    def refuse_again(_: _Consumer) -> Sequence[_Message]:
+        it.now = 1.0
+        return []
+
+    def accept(consumer: _Consumer) -> Sequence[_Message]:
+        assert consumer.committed == [(TOPICS.minutes.name, 0, 2)]
+        consumer.refused_topic = ""
+        it.now = 2.0
+        return []
+
+    it = _Run(refuse, refuse_again, accept)
+    assert it.run().consumer.committed == [(TOPICS.minutes.name, 0, 2), (TOPICS.events.name, 1, 3)]
+
+
+def test_a_refused_commit_is_forgotten_with_its_partition() -> None:
+    def refuse(consumer: _Consumer) -> Sequence[_Message]:
+        consumer.refuses_commits = True
+        return [_cell(1, partition=0), _cell(1, partition=1)]
+
+    def lose(consumer: _Consumer) -> Sequence[_Message]:
+        consumer.refuses_commits = False
+        consumer.revoke(consumer, [TopicPartition(TOPICS.minutes.name, 0)])
+        return []
+
+    it = _Run(refuse, lose)
+    assert it.run().consumer.committed == [(TOPICS.minutes.name, 1, 2)]
 
 
 def _misrouted(offset: int) -> _Message:
