@@ -168,6 +168,8 @@ class Ingest:
         problem = failure.problem
         self._metrics.count("events_refused", dialect=dialect.name, reason=problem.reason)
         answer = self._told(caller, dialect, dialect.trouble(problem))
+        if not self._access.still_waits(caller, problem):
+            return answer
         return answer._replace(again=partial(self._again, arrival, problem, str(answer.status)))
 
     def _again(self, arrival: Arrival, problem: Problem, status: str) -> bool:

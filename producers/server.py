@@ -45,6 +45,9 @@ class _Refused(NamedTuple):
 class BoundedProtocol(HttpToolsProtocol):
     """Closes a connection whose request headers are too slow or too long; the server itself has no limit for either.
 
+    At the limit of connections a newcomer takes the place of the one that has asked for nothing for longest, so that
+    nobody keeps others out by connections that do nothing; only when all are at work is it turned away.
+
     Asks the application for an answer on the spot before it makes a task of a request, and once more for the same
     answer before it looks at a request that repeats a refused one: each of these steps takes longer than what is left.
     """
@@ -54,10 +57,14 @@ class BoundedProtocol(HttpToolsProtocol):
     _waiting: asyncio.TimerHandle | None = None
     _header_bytes = 0
     _in_headers = True
+    _quiet_since = 0.0  # end of the last answer, or begin of the connection
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as the class above
         """A client must send its first headers in time, too."""
         super().connection_made(transport)
+        self._quiet_since = self.loop.time()
+        if self.limit_concurrency and len(self.connections) >= self.limit_concurrency:
+            self._make_room()
         self._await_the_rest()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -96,6 +103,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """An answer is out. For whoever still sends the body of that request, this timer is the only one."""
+        self._quiet_since = self.loop.time()
         if not self._in_headers:
             self._await_the_rest()
         super().on_response_complete()
@@ -134,6 +142,16 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.close()
         self.on_response_complete()
 
+    def _make_room(self) -> None:
+        others = (other for other in self.connections if other is not self and isinstance(other, BoundedProtocol))
+        oldest = min((other for other in others if other._is_quiet()), key=_quiet_since, default=None)
+        if oldest is not None:
+            oldest.transport.close()
+
+    def _is_quiet(self) -> bool:
+        """Whether all that was asked has been answered; headers that are not complete ask for nothing."""
+        return (self.cycle is None or self.cycle.response_complete) and not self.transport.is_closing()
+
     def _await_the_rest(self) -> None:
         self._stop_waiting()
         self._waiting = self.loop.call_later(_REST_SECONDS, self.transport.close)
@@ -144,8 +162,12 @@ class BoundedProtocol(HttpToolsProtocol):
             self._waiting = None
 
 
+def _quiet_since(connection: BoundedProtocol) -> float:
+    return connection._quiet_since
+
+
 def configuration(app: Application, host: str, port: int, *, connections: int = _CONNECTIONS) -> uvicorn.Config:
-    """uvicorn as the gateway runs it; beyond `connections` a client gets a 503 and is disconnected."""
+    """uvicorn as the gateway runs it; when `connections` are at work, the next client gets a 503."""
     return uvicorn.Config(
         app,
         host=host,

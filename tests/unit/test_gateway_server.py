@@ -122,14 +122,80 @@ def test_large_bodies_and_many_requests_on_one_connection_are_no_endless_headers
     asyncio.run(scenario())
 
 
-def test_beyond_the_limit_of_connections_a_client_is_turned_away() -> None:
+def test_when_all_connections_are_at_work_a_client_is_turned_away() -> None:
     async def scenario() -> None:
-        async with _serving(connections=2) as port:
-            _, first = await asyncio.open_connection("127.0.0.1", port)
+        app = App()
+        app.gate.clear()
+        async with _served(app, connections=3) as (port, _):
+            asked, half_a_body = REQUEST, b"POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\nbo"
+            at_work = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
+            for (_, writer), request in zip(at_work, (asked, half_a_body), strict=True):
+                writer.write(request)
+            async with asyncio.timeout(10):
+                while len(app.asked) < 2:  # noqa: ASYNC110 - the application sets no event
+                    await asyncio.sleep(0.01)
             assert b"503 Service Unavailable" in await _said(port, REQUEST)
-            first.close()
+            app.gate.set()
+            at_work[1][1].write(b"dy")
+            for reader, writer in at_work:
+                assert await _answer(reader) == b"hi"
+                writer.close()
 
     asyncio.run(scenario())
+
+
+_HALF_OF_ITS_HEADERS = b"GET / HTTP/1.1\r\nA: b\r\n"
+
+
+@pytest.mark.parametrize(("before", "answer"), [
+    (b"", b""), (_HALF_OF_ITS_HEADERS, b""), (REQUEST, b"hi"), (REFUSED[:-1], b"no"),
+])  # fmt: skip
+def test_a_newcomer_takes_the_place_of_the_connection_that_is_quiet_for_longest(before: bytes, answer: bytes) -> None:
+    async def scenario() -> None:
+        async with _serving(connections=5) as port:
+            active = await asyncio.open_connection("127.0.0.1", port)
+            quiet = await asyncio.open_connection("127.0.0.1", port)
+            quiet[1].write(before)
+            assert not answer or await _answer(quiet[0]) == answer
+            later = await asyncio.open_connection("127.0.0.1", port)
+            active[1].write(REQUEST)
+            assert await _answer(active[0]) == b"hi"
+            last = await asyncio.open_connection("127.0.0.1", port)
+            assert _statuses(await _said(port, REQUEST, LAST)) == [200, 200]
+            async with asyncio.timeout(10):
+                assert await quiet[0].read() == b""
+            quiet[1].close()
+            for reader, writer in (active, later, last):
+                writer.write(REQUEST)
+                assert await _answer(reader) == b"hi"
+                writer.close()
+
+    asyncio.run(scenario())
+
+
+def test_many_newcomers_at_once_take_a_place_each() -> None:
+    async def scenario() -> None:
+        async with _serving(connections=9) as port:
+            quiet = [await asyncio.open_connection("127.0.0.1", port) for _ in range(8)]
+            new = await asyncio.gather(*(asyncio.open_connection("127.0.0.1", port) for _ in range(6)))
+            for reader, writer in new:
+                writer.write(REQUEST)
+                assert await _answer(reader) == b"hi"
+            for reader, _ in quiet[:6]:
+                assert await asyncio.wait_for(reader.read(), 10) == b""
+            for _, writer in (*quiet, *new):
+                writer.close()
+
+    asyncio.run(scenario())
+
+
+async def _answer(reader: asyncio.StreamReader) -> bytes:
+    """The body of one answer on a connection that stays."""
+    async with asyncio.timeout(10):
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = re.search(rb"content-length: (\d+)", head)
+        assert length is not None
+        return await reader.readexactly(int(length[1]))
 
 
 def _statuses(said: bytes) -> list[int]:
