@@ -120,7 +120,7 @@ class Sink:
         for topic, lane in self._lanes.items():
             if not lane.waiting:
                 self._note(topic, lane.flush(now_or_never=True))
-            self._commit(last=True)
+        self._commit(last=True)
 
     def _take(self, message: Message) -> None:
         if (error := message.error()) is not None:
@@ -159,18 +159,12 @@ class Sink:
             return
         positions = [TopicPartition(topic, partition, offset) for (topic, partition), offset in self._stored.items()]
         try:
-            answers = self._consumer.commit(offsets=positions, asynchronous=False) or ()
+            self._consumer.commit(offsets=positions, asynchronous=False)
         except KafkaException as error:
-            self._refused(str(error))
-            return
-        refused = {(place.topic, place.partition): str(place.error) for place in answers if place.error is not None}
-        if refused:
-            self._refused(str(refused))
-        self._stored = {place: offset for place, offset in self._stored.items() if place in refused}
-
-    def _refused(self, error: str) -> None:
-        _log.warning("commit refused", error=error)
-        self._commit_at = self._clock() + _RECOMMIT_SECONDS
+            _log.warning("commit refused", error=str(error))
+            self._commit_at = self._clock() + _RECOMMIT_SECONDS
+        else:
+            self._stored.clear()
 
     def _pause_or_resume(self, topic: str, lane: Lane) -> None:
         """While a lane waits its partitions are paused, again each round: an assignment forgets the pause."""

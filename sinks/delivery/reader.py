@@ -180,6 +180,8 @@ class Reader:
 
     def _assigned(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
         for place in consumer.committed(list(partitions), timeout=_BROKER_SECONDS):
+            if place.error is not None:  # else what was committed would seem to be nothing: a first start
+                raise KafkaException(place.error)
             low, end = consumer.get_watermark_offsets(place, timeout=_BROKER_SECONDS)
             committed = place.offset if place.offset >= 0 else None
             start = self._start(place.topic, place.partition, committed, low, end)

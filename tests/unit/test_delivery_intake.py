@@ -104,3 +104,12 @@ def test_an_end_without_records_is_an_end() -> None:
 def test_no_setting_makes_the_sink_begin_at_the_end_of_a_log() -> None:
     options = SinkOptions("127.0.0.1:1", TOPICS, Address("http://c", "u", "p"), kafka={"auto.offset.reset": "latest"})
     assert consumer_config(options)["auto.offset.reset"] == "earliest"
+
+
+def test_a_group_of_which_the_broker_does_not_say_where_it_was_does_not_start_anew(reader: Reader) -> None:
+    unknown = SimpleNamespace(
+        topic=TOPICS.alerts.name, partition=0, offset=-1001, error=KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)
+    )
+    broker: Any = SimpleNamespace(committed=lambda *_, **__: [unknown])
+    with pytest.raises(KafkaException):
+        reader._assigned(broker, [TopicPartition(TOPICS.alerts.name, 0)])

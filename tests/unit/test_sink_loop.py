@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Callable, Sequence
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -59,7 +58,6 @@ class _Consumer:
         self.committed: list[tuple[str, int, int]] = []
         self.paused: set[tuple[str, int]] = set()
         self.refuses_commits = False
-        self.refused_topic = ""
 
     def subscribe(self, topics: list[str], on_assign: Any, on_revoke: Any, on_lost: Any) -> None:
         self.topics, self.assign, self.revoke = topics, on_assign, on_revoke
@@ -73,17 +71,11 @@ class _Consumer:
             self._stop.set()
         return messages
 
-    def commit(self, offsets: list[TopicPartition], asynchronous: bool) -> list[TopicPartition]:
+    def commit(self, offsets: list[TopicPartition], asynchronous: bool) -> None:
         assert not asynchronous
         if self.refuses_commits:
             raise KafkaException(KafkaError(KafkaError.REBALANCE_IN_PROGRESS))
-        taken = [position for position in offsets if position.topic != self.refused_topic]
-        self.committed += [(position.topic, position.partition, position.offset) for position in taken]
-        return [self._answer(position) for position in offsets]
-
-    def _answer(self, position: TopicPartition) -> Any:
-        error = KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED) if position.topic == self.refused_topic else None
-        return SimpleNamespace(topic=position.topic, partition=position.partition, error=error)
+        self.committed += [(position.topic, position.partition, position.offset) for position in offsets]
 
     def pause(self, partitions: list[TopicPartition]) -> None:
         self.paused |= {(position.topic, position.partition) for position in partitions}
@@ -220,25 +212,6 @@ def test_a_refused_commit_is_tried_again_a_second_later_though_no_record_comes()
 
     it = _Run(refuse, accept, later, at_last)
     assert len(it.run().consumer.committed) == 2
-
-
-def test_a_commit_that_is_refused_for_one_partition_is_tried_again_for_that_one() -> None:
-    def refuse(consumer: _Consumer) -> Sequence[_Message]:
-        consumer.refused_topic = TOPICS.events.name
-        return [_cell(1), _event("r", 2)]
-
-    def refuse_again(_: _Consumer) -> Sequence[_Message]:
-        it.now = 1.0
-        return []
-
-    def accept(consumer: _Consumer) -> Sequence[_Message]:
-        assert consumer.committed == [(TOPICS.minutes.name, 0, 2)]
-        consumer.refused_topic = ""
-        it.now = 2.0
-        return []
-
-    it = _Run(refuse, refuse_again, accept)
-    assert it.run().consumer.committed == [(TOPICS.minutes.name, 0, 2), (TOPICS.events.name, 1, 3)]
 
 
 def test_a_refused_commit_is_forgotten_with_its_partition() -> None:
