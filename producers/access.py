@@ -177,6 +177,10 @@ class Access:
     def _address(self, caller: Caller) -> str:
         return address(caller.peer, caller.forwarded, self._rules.proxies)
 
+    def owner(self, caller: Caller) -> str:
+        """In whose name a request is admitted before its body is there: the tenant's, or an address for strangers."""
+        return caller.key.tenant if caller.key and not caller.grant else self._address(caller)
+
     def _judge_page(self, caller: Caller) -> None:
         allowed = self._rules.page_origins
         if caller.origin is not None and allowed and caller.origin not in allowed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -16,7 +17,8 @@ from schemas.constraints import Violation
 MAX_BODY = 1 << 20
 MAX_EVENTS = 1_000
 _DRAIN = 16 * MAX_BODY  # a client mid-upload reads its 413 only if somebody takes in what it still sends
-_REQUEST = 64 << 10  # what a request takes beside its body: at most this much of headers, and the work on them
+_MOST = 3  # times what is left: who is alone may hold three quarters
+REQUEST = 64 << 10  # what a request takes beside its body: at most this much of headers, and the work on them
 
 
 class ProblemError(Exception):
@@ -32,40 +34,65 @@ class DisconnectedError(Exception):
 
 
 class Memory:
-    """How many bytes requests hold at this moment; beyond `limit` no further one is taken in."""
+    """How many bytes requests hold at this moment, at most `limit`, and nobody more than three times what is left.
+
+    So there is always room for somebody who holds nothing yet, however many bodies others keep open.
+    """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.held = 0
+        self._by_owner: Counter[str] = Counter()
 
     @contextmanager
-    def hold(self, size: int = _REQUEST) -> Iterator[list[int]]:
-        """Admit one request: a one-element list to count its bytes in, which are given back at the end."""
-        mine = [0]
+    def hold(self, owner: str, size: int = REQUEST) -> Iterator[Share]:
+        """Admit one request of `owner`: its share, which is given back at the end."""
+        share = Share(self, owner)
         try:
-            self.take(mine, size)
-            yield mine
+            share.take(size)
+            yield share
         finally:
-            self.held -= mine[0]
+            self.give_back(owner, share.size)
 
-    def take(self, mine: list[int], size: int) -> None:
-        """Count `size` more bytes, or ProblemError `unavailable`."""
-        if self.held + size > self.limit:
+    def take(self, owner: str, size: int) -> None:
+        """Count `size` bytes more for `owner`, or ProblemError `unavailable`."""
+        left = self.limit - self.held - size
+        if left < 0 or self._by_owner[owner] + size > _MOST * left:
             raise ProblemError(Problem("unavailable", "too many requests at once: send all of it again later"))
         self.held += size
-        mine[0] += size
+        self._by_owner[owner] += size
+
+    def give_back(self, owner: str, size: int) -> None:
+        """Undo what was taken."""
+        self.held -= size
+        self._by_owner[owner] -= size
+        if not self._by_owner[owner]:
+            del self._by_owner[owner]
 
 
-async def read(receive: Receive, memory: Memory, mine: list[int], seconds: float, limit: int = MAX_BODY) -> bytes:
+class Share:
+    """What one request holds."""
+
+    def __init__(self, memory: Memory, owner: str) -> None:
+        self._memory, self._owner = memory, owner
+        self.size = 0
+
+    def take(self, size: int) -> None:
+        """Hold `size` bytes more, or ProblemError `unavailable`."""
+        self._memory.take(self._owner, size)
+        self.size += size
+
+
+async def read(receive: Receive, share: Share, seconds: float, limit: int = MAX_BODY) -> bytes:
     """The whole body. ProblemError when it is too large, too slow, or there is no memory for it."""
     try:
         async with asyncio.timeout(seconds):
-            return await _chunks(receive, memory, mine, limit)
+            return await _chunks(receive, share, limit)
     except TimeoutError:
         raise ProblemError(Problem("timeout", f"the body did not arrive within {seconds:g} s")) from None
 
 
-async def _chunks(receive: Receive, memory: Memory, mine: list[int], limit: int) -> bytes:
+async def _chunks(receive: Receive, share: Share, limit: int) -> bytes:
     chunks: list[bytes] = []
     size, more = 0, True
     while more:
@@ -76,7 +103,7 @@ async def _chunks(receive: Receive, memory: Memory, mine: list[int], limit: int)
         more = message.get("more_body", False) and size <= _DRAIN
         size += len(chunk)
         if size <= limit:
-            memory.take(mine, len(chunk))
+            share.take(len(chunk))
             chunks.append(chunk)
     if size > limit:
         raise ProblemError(Problem("too_large", f"a body must be at most {limit} bytes"))

@@ -123,6 +123,13 @@ class Ingest:
             return self._refusal(arrival, failure)
         return None
 
+    def turn_away(self, scope: Scope) -> Answer:
+        """The answer when there are too many connections, in the form of a dialect that has the path."""
+        dialect = self._speaker(scope)
+        problem = Problem("unavailable", "too many connections at once: send all of it again later")
+        self._metrics.count("events_refused", dialect=dialect.name, reason=problem.reason)
+        return self._encoded(dialect, dialect.trouble(problem), {})
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. Whatever goes wrong, the client gets JSON in its dialect's form."""
         answer = None if _ARRIVAL in scope else self.answer_at_once(scope)
@@ -134,17 +141,22 @@ class Ingest:
                 answer = await self._answer(arrival, receive)
             except DisconnectedError:
                 return None
-            except Exception as failure:  # noqa: BLE001 - a fault of ours must not leave a client without an answer
-                answer = self._refusal(arrival, failure)
         return await _send(send, answer)
 
     async def nowhere(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The answer where there is neither a dialect nor a page."""
+        """The answer where there is neither a dialect nor a page, in the form of a dialect that has the path."""
         del receive
         if scope["type"] == "http":
             problem = self._find(scope["method"], scope)
             assert isinstance(problem, Problem), "what a dialect takes does not come here"
-            await _send(send, self._encoded(NATIVE, NATIVE.trouble(problem), {}))
+            dialect = self._speaker(scope)
+            await _send(send, self._encoded(dialect, dialect.trouble(problem), {}))
+
+    def _speaker(self, scope: Scope) -> Dialect:
+        """Whose form of answer a path asks for, also with another method; our own where there is none."""
+        found = self._find(scope["method"], scope)
+        routes = self._router.at(_path(scope)) if isinstance(found, Problem) else found
+        return speaker(routes, _headers(scope)) if routes else NATIVE
 
     def _arrival(self, scope: Scope) -> Arrival | None:
         if scope["type"] != "http":
@@ -157,7 +169,7 @@ class Ingest:
         return Arrival(headers, found, speaker(found, headers), self._access.arrive(scope, headers), preflight)
 
     def _find(self, method: str, scope: Scope) -> Candidates | Problem:
-        return self._router.match(method, scope["raw_path"].decode("latin-1"))
+        return self._router.match(method, _path(scope))
 
     def _refusal(self, arrival: Arrival, failure: Exception) -> Answer:
         caller, dialect = arrival.caller, arrival.dialect
@@ -187,38 +199,49 @@ class Ingest:
         return bodies.encode(reply, more)
 
     async def _answer(self, arrival: Arrival, receive: Receive) -> Answer:
-        headers, candidates, caller = arrival.headers, arrival.candidates, arrival.caller
+        caller = arrival.caller
         known = caller.key is not None and caller.grant is None  # tokens are in everybody's hands
-        with self._memory.hold() if known else self._strangers.hold(_STRANGER_BYTES) as mine:
-            body = await self._body(arrival.dialect, headers, receive, mine, known=known)
-            route, path = next((pair for pair in candidates if pair[0].claims(headers, body)), candidates[-1])
-            dialect, now = route.dialect, self._clock()
-            key = self._access.identify_by_body(caller, dialect, body, now / 1000)
-            call = Call(
-                path, headers, body, key.tenant, _source(dialect.name, headers.get("user-agent", "")), now,
-                self._new_id, self._ids, self._rules.get(key.tenant, TenantRules()), key_id=key.id, origins=key.origins,
-                grant=caller.grant, sign=self._access.sign,
-            )  # fmt: skip
-            results = [permitted(result, key.rights) for result in dialect.results(call)]
-            self._access.charge(caller, len(results))
-            if not await self._publish(dialect, results):
-                failed = Problem("unavailable", "nothing is promised: send all of it again")
-                return self._told(caller, dialect, dialect.trouble(failed))
-            return self._told(caller, dialect, dialect.reply(call, results))
+        memory, size = (self._memory, bodies.REQUEST) if known else (self._strangers, _STRANGER_BYTES)
+        seconds = self._body_seconds if known else min(self._body_seconds, _STRANGER_SECONDS)
+        try:
+            with memory.hold(self._access.owner(caller), size) as share:
+                body = await self._body(arrival, receive, share, seconds)
+                route, path = next(
+                    (pair for pair in arrival.candidates if pair[0].claims(arrival.headers, body)),
+                    arrival.candidates[-1],
+                )
+                arrival = arrival._replace(dialect=route.dialect)  # refusals are in its form from here on
+                return await self._reply(arrival, path, body)
+        except DisconnectedError:
+            raise
+        except Exception as failure:  # noqa: BLE001 - a fault of ours must not leave a client without an answer
+            return self._refusal(arrival, failure)
 
-    async def _body(
-        self, dialect: Dialect, headers: Mapping[str, str], receive: Receive, mine: list[int], *, known: bool
-    ) -> Body:
+    async def _body(self, arrival: Arrival, receive: Receive, share: bodies.Share, seconds: float) -> Body:
+        headers, dialect = arrival.headers, arrival.dialect
         content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
         refused = dialect.refuse_type(content_type)
         if headers.get("content-encoding", "identity") != "identity":
             refused = Problem("unsupported_type", "compressed bodies are not supported")
         if refused is not None:
             raise ProblemError(refused)
-        memory = self._memory if known else self._strangers
-        seconds = self._body_seconds if known else min(self._body_seconds, _STRANGER_SECONDS)
-        body = await bodies.read(receive, memory, mine, seconds, dialect.max_body)
+        body = await bodies.read(receive, share, seconds, dialect.max_body)
         return bodies.parse(body, lines=content_type in NDJSON) if dialect.reads_body else Body(())
+
+    async def _reply(self, arrival: Arrival, path: Mapping[str, str], body: Body) -> Answer:
+        headers, dialect, caller, now = arrival.headers, arrival.dialect, arrival.caller, self._clock()
+        key = self._access.identify_by_body(caller, dialect, body, now / 1000)
+        call = Call(
+            path, headers, body, key.tenant, _source(dialect.name, headers.get("user-agent", "")), now,
+            self._new_id, self._ids, self._rules.get(key.tenant, TenantRules()), key_id=key.id, origins=key.origins,
+            grant=caller.grant, sign=self._access.sign,
+        )  # fmt: skip
+        results = [permitted(result, key.rights) for result in dialect.results(call)]
+        self._access.charge(caller, len(results))
+        if not await self._publish(dialect, results):
+            failed = Problem("unavailable", "nothing is promised: send all of it again")
+            return self._told(caller, dialect, dialect.trouble(failed))
+        return self._told(caller, dialect, dialect.reply(call, results))
 
     async def _publish(self, dialect: Dialect, results: Sequence[Result]) -> bool:
         """True when every event among the results is durable. Counts what is accepted and what is refused."""
@@ -247,6 +270,11 @@ class Ingest:
 async def _send(send: Send, answer: Answer) -> None:
     await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
     await send({"type": "http.response.body", "body": answer.body})
+
+
+def _path(scope: Scope) -> str:
+    path: bytes = scope["raw_path"]
+    return path.decode("latin-1")
 
 
 def _headers(scope: Scope) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from producers.dialects.cohere import reply, trouble, wrong_text
-from producers.dialects.exchange import Body, Call, Dialect, Reply, Result, bearer, renamed, single
+from producers.dialects.exchange import Body, Call, Dialect, Reply, Result, bearer, only, renamed, single
 from schemas.constraints import Violation
 
 _OURS = {"request_id": "id", "rating": "good_response", "correction": "desired_response", "comment": "feedback"}
@@ -14,7 +14,8 @@ _OURS = {"request_id": "id", "rating": "good_response", "correction": "desired_r
 def claims(headers: Mapping[str, str], body: Body) -> bool:
     """Whether this is the call at all: other vendors' calls on the same path have no such key."""
     del headers
-    return len(body.items) == 1 and isinstance(body.items[0].value, dict) and "good_response" in body.items[0].value
+    found = only(body)
+    return found is not None and "good_response" in found[0]
 
 
 def results(call: Call) -> list[Result]:

@@ -191,10 +191,15 @@ def bearer(headers: Mapping[str, str], name: str = "authorization") -> str | Non
     return token.strip() or None if scheme.lower() == "bearer" else None
 
 
-def single(call: Call) -> tuple[dict[str, Any], bytes] | None:
-    """The body's one object and its bytes; None when the body is anything else, or several."""
-    item = call.body.items[0] if len(call.body.items) == 1 and not call.body.many else None
+def only(body: Body) -> tuple[dict[str, Any], bytes] | None:
+    """The one object that a body is, and its bytes; None when it is anything else, also an array of one."""
+    item = body.items[0] if len(body.items) == 1 and not body.many else None
     return (item.value, item.original) if item is not None and isinstance(item.value, dict) else None
+
+
+def single(call: Call) -> tuple[dict[str, Any], bytes] | None:
+    """The one object that the body of a call is."""
+    return only(call.body)
 
 
 def refusal(outcome: Sequence[Result]) -> tuple[int, Violation] | None:

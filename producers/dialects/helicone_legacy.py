@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from producers.dialects.exchange import Body, Call, Dialect, Problem, Reply, Result, refusal, single
+from producers.dialects.exchange import Body, Call, Dialect, Problem, Reply, Result, only, refusal, single
 from producers.dialects.helicone import secret
 from schemas.constraints import Violation
 
@@ -23,7 +23,8 @@ _NO_VALUE = Violation("value", "wrong_type", "Invalid value format. Expected a b
 def claims(headers: Mapping[str, str], body: Body) -> bool:
     """Whether this is the call at all: other vendors' calls on the same path have no such key."""
     del headers
-    return len(body.items) == 1 and isinstance(body.items[0].value, dict) and ID in body.items[0].value
+    found = only(body)
+    return found is not None and ID in found[0]
 
 
 def results(call: Call) -> list[Result]:

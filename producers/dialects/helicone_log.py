@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from producers.dialects import completions
 from producers.dialects.exchange import Call, Dialect, Reply, Result, refusal, renamed, single
@@ -18,6 +19,7 @@ from schemas.events import FeedbackEvent
 _PROPERTY = "helicone-property-"
 _KNOWN = {"helicone-prompt-id": "prompt_id", "helicone-session-id": "session_id"}
 _OURS = {"request_id": "Helicone-Request-Id", "user_id": "Helicone-User-Id", "metadata": "Helicone-Property"}
+_LONG = ("prompt", "response")
 _NO_LOG = Violation(None, "not_an_object", "the body must be an object with providerRequest and providerResponse")
 _NO_REQUEST = Violation("providerRequest", "missing", "providerRequest must be an object")
 
@@ -34,9 +36,13 @@ def _results(call: Call, provider: str) -> list[Result]:
         "request_id": names.get("helicone-request-id") or call.new_id(),
         "event_time": _started(log),
         "user_id": names.get("helicone-user-id"),
-        "metadata": {**_described(log, provider), **_properties(names)},
     }
-    return [renamed(call.event(event, original), _OURS)]
+    told = {**_described(log, provider), **_properties(names)}
+    result = call.event({**event, "metadata": told}, original)
+    if isinstance(result, Violation) and (result.field, result.reason) == (None, "too_long"):
+        short = {name: value for name, value in told.items() if name not in _LONG}
+        result = call.event({**event, "metadata": short}, None)  # the model and the user are worth more than nothing
+    return [renamed(result, _OURS)]
 
 
 def _lower(meta: Mapping[str, Any]) -> dict[str, str]:
@@ -72,8 +78,21 @@ def _described(log: Mapping[str, Any], provider: str) -> dict[str, Any]:
         "latency": _latency(log),
         "time_to_first_token": _number(_object(log, "timing").get("timeToFirstToken")) or None,
         **completions.tokens(answered),
+        **_called(_object(log, "providerRequest").get("url")),
     }
     return {name: value for name, value in said.items() if value is not None}
+
+
+def _called(url: Any) -> dict[str, str]:
+    """Where the model was asked, without what may be secret in a URL: user, password and query."""
+    try:
+        parts = urlsplit(url if isinstance(url, str) else "")
+    except ValueError:
+        return {}
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        return {}
+    host = parts.netloc.rpartition("@")[2]
+    return {"target_url": f"{parts.scheme}://{host}{parts.path}", "path": parts.path or "/"}
 
 
 def _object(value: Any, *path: str) -> Mapping[str, Any]:

@@ -152,6 +152,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _promote(fields: dict[str, Any], metadata: dict[str, Any]) -> None:
     """Put what the vendor treats specially where our views have it, and the rest into metadata."""
+    if "comment" not in fields and isinstance(metadata.get("text"), str):  # newer clients put the field `text` there
+        fields["comment"] = metadata.pop("text") or None
     if isinstance(metadata.get("_user"), str):
         fields["user_id"] = metadata.pop("_user") or None
     for theirs, ours in _DIMENSIONS.items():

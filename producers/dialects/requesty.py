@@ -43,15 +43,14 @@ def results(call: Call) -> list[Result]:
 
 
 def _vote(data: Mapping[str, Any], scale: tuple[float, float] | None) -> dict[str, Any]:
-    score = data.get("rating")
-    scored = scale is not None and isinstance(score, (int, float)) and not isinstance(score, bool)
-    vote: dict[str, Any] = {"score": score, "scale": list(scale)} if scale is not None and scored else {}
-    thumbs = data.get("thumbs")
-    if isinstance(data.get("helpful"), bool):
-        return {**vote, "rating": data["helpful"]}
+    helpful, thumbs, score = data.get("helpful"), data.get("thumbs"), data.get("rating")
+    if isinstance(helpful, bool):
+        return {"rating": helpful}
     if isinstance(thumbs, str) and thumbs in _THUMBS:
-        return {**vote, "rating": _THUMBS[thumbs]}
-    return vote
+        return {"rating": _THUMBS[thumbs]}
+    if scale is not None and isinstance(score, (int, float)) and not isinstance(score, bool):
+        return {"score": score, "scale": list(scale)}
+    return {}
 
 
 def _are_tags(value: object) -> bool:

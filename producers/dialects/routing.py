@@ -30,7 +30,7 @@ def _segments(path: str) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One method and path template (`{name}` takes one segment that is not empty).
+    """One method and path template (`{name}` takes one segment; its dialect refuses one that is empty).
 
     Several routes may match a request: the first one that `claims` it speaks, so the most general comes last. Until
     the body is read, `sign` tells: the name of a header (lower case) that only this dialect's clients send.
@@ -49,7 +49,7 @@ class Route:
             return None
         values: dict[str, str] = {}
         for name, segment in zip(wanted, segments, strict=True):
-            if name.startswith("{") and segment:
+            if name.startswith("{"):
                 # bytes that are no UTF-8 become lone surrogates, which validation refuses like any other
                 values[name[1:-1]] = unquote(segment, errors="surrogateescape")
             elif name != segment:
@@ -105,8 +105,7 @@ class Router:
         `raw_path` is the path as sent, without the query; one trailing slash more or less is the same path. A path that
         is spelt out is never a placeholder's.
         """
-        path = raw_path.removesuffix("/")
-        found = self._spelt_out.get(path) or self._by_template(_segments(path))
+        found = self.at(raw_path)
         if not found:
             return Problem("not_found", "there is nothing at this path")
         allowed = tuple(pair for pair in found if pair[0].method == method)
@@ -114,6 +113,11 @@ class Router:
             methods = tuple(dict.fromkeys(route.method for route, _ in found))
             return Problem("method_not_allowed", f"this path takes {', '.join(methods)}", methods)
         return allowed
+
+    def at(self, raw_path: str) -> Candidates:
+        """Every route of a path, whatever the method, in order."""
+        path = raw_path.removesuffix("/")
+        return tuple(self._spelt_out.get(path) or self._by_template(_segments(path)))
 
     def _by_template(self, segments: Sequence[str]) -> list[tuple[Route, dict[str, str]]]:
         templates = self._templates.get(len(segments), ())

@@ -115,7 +115,7 @@ def test_the_id_is_one_segment_of_the_path_as_encoded(helicone: Helicone, path: 
 @pytest.mark.parametrize(
     ("path", "status"),
     [
-        ("/v1/request//feedback", 404),
+        ("/v1/request//feedback", 400),
         ("/v1/request/a/b/feedback", 404),
         ("/v1/request/%ff/feedback", 400),
         ("/v1/request/%00/feedback", 400),

@@ -283,3 +283,59 @@ def test_an_impossible_start_is_no_reason_to_refuse_a_log(helicone: Helicone) ->
     for start in ({"seconds": 1e300}, {"seconds": "x"}, {"seconds": 5}, None, {"seconds": True, "milliseconds": []}):
         assert helicone.call("/custom/v1/log", {**OPENAI, "timing": {"startTime": start}}).status_code == 200
     assert {event.event_time for event in helicone.events} == {None}
+
+
+@pytest.mark.parametrize(("url", "target", "path"), [
+    ("https://api.example/v1/chat/completions", "https://api.example/v1/chat/completions", '"/v1/chat/completions"'),
+    ("https://u:p@g.example:8443/v1beta/m?key=secret#x", "https://g.example:8443/v1beta/m", '"/v1beta/m"'),
+    ("http://[::1]:11434", "http://[::1]:11434", '"/"'),
+    ("", None, None), ("custom", None, None), ("https://", None, None), ("https://[", None, None), (7, None, None),
+    ("ftp://a/b", None, None),
+])  # fmt: skip
+def test_where_the_model_was_asked_is_kept_without_its_secrets(
+    helicone: Helicone, url: Any, target: str | None, path: str | None
+) -> None:
+    assert helicone.call("/custom/v1/log", {"providerRequest": {"url": url}}).status_code == 200
+    kept = helicone.event.metadata
+    assert (kept.get("target_url"), kept.get("path")) == (None if target is None else json.dumps(target), path)
+
+
+def test_of_a_log_that_is_too_long_the_texts_are_left_out(helicone: Helicone) -> None:
+    long = {**OPENAI, "providerRequest": {**OPENAI["providerRequest"], "json": {"model": "m", "prompt": "x" * 300_000}}}
+    reply = helicone.call("/oai/v1/log", long, Helicone_Request_Id="req-1", Helicone_Property_Plan="pro")
+    assert (reply.status_code, reply.headers["helicone-id"]) == (200, "req-1")
+    assert helicone.event.metadata.keys() == {"provider", "model", "status", "app", "plan"}
+    assert helicone.event.original is None
+    too_much = helicone.call("/oai/v1/log", OPENAI, Helicone_Property_Plan="x" * 300_000)
+    assert too_much.status_code == 400
+    assert len(helicone.events) == 1
+
+
+@pytest.mark.parametrize(("method", "path"), [("PUT", "/v1/request/r/feedback"), ("GET", "/v1/session/s/feedback")])
+def test_another_method_is_refused_in_the_envelope(helicone: Helicone, method: str, path: str) -> None:
+    reply = helicone.call(path, {"rating": True}, method)
+    assert (reply.status_code, reply.json(), reply.headers["allow"]) == (
+        405, {"data": None, "error": "this path takes POST"}, "POST",
+    )  # fmt: skip
+
+
+def test_an_empty_id_is_refused_in_the_envelope(helicone: Helicone) -> None:
+    reply = helicone.call("/v1/request//feedback", {"rating": True})
+    assert (reply.status_code, reply.json()["data"]) == (400, None)
+    assert "request_id" in reply.json()["error"]
+
+
+def test_a_fault_of_ours_has_the_form_that_the_body_asks_for(
+    helicone: Helicone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(helicone.publisher, "publish", fail)
+    for body, kind in (
+        ({"helicone-id": "h", "rating": True}, "text/plain"),
+        ({"trace_id": "t", "value": 1}, "application/json"),
+    ):
+        reply = helicone.call("/v1/feedback", body)
+        assert (reply.status_code, reply.headers["content-type"].partition(";")[0]) == (500, kind)
+    assert helicone.metrics.value("requests", dialect="helicone", status="500") == 1

@@ -334,5 +334,24 @@ def test_an_id_that_no_gateway_made_for_this_tenant_is_not_found(portkey: Portke
 
 
 def test_a_client_s_own_method_on_a_path_of_ours_is_told_what_goes_there(portkey: Portkey) -> None:
-    assert portkey.send("GET", "/v1/feedback", "").status_code == 405
-    assert portkey.send("PUT", "/v1/feedback", "").headers["allow"] == "POST"
+    for method, path, allowed in (
+        ("GET", "/v1/feedback", "POST"), ("PUT", "/v1/feedback", "POST"), ("POST", "/v1/feedback/some-id", "PUT"),
+    ):  # fmt: skip
+        reply = portkey.send(method, path, one())
+        assert refused(reply) == (405, "AB01", f"this path takes {allowed}")
+        assert reply.headers["allow"] == allowed
+
+
+def test_an_array_is_ours_whatever_its_items_hold(portkey: Portkey) -> None:
+    (feedback_id,) = portkey.saved([one(**{"helicone-id": "h", "good_response": True})])
+    assert [event.feedback_id for event in portkey.events] == [feedback_id]
+    assert refused(portkey.post([{"helicone-id": "h"}]))[:2] == (400, "AB01")
+
+
+def test_a_comment_may_lie_in_the_metadata(portkey: Portkey) -> None:
+    portkey.saved(one(metadata={"text": "wrong year", "plan": "pro"}))
+    portkey.saved(one(text="said", metadata={"text": "kept"}))
+    portkey.saved(one(metadata={"text": 5}))
+    assert [(event.comment, event.metadata) for event in portkey.events] == [
+        ("wrong year", {"plan": '"pro"'}), ("said", {"text": '"kept"'}), (None, {"text": "5"}),
+    ]  # fmt: skip

@@ -15,6 +15,7 @@ from producers.gateway import create_app
 from producers.keys import Keys, create_key
 from producers.limits import Rate
 from producers.publisher import MemoryPublisher
+from thumbstream.console import helicone_queries
 from thumbstream.console.clickhouse_reader import ResultTooLargeError, UnreadableError
 from thumbstream.console.helicone_queries import HeliconeQueries
 from thumbstream.console.query_slots import Limits
@@ -280,6 +281,60 @@ def test_paths_beside_the_queries_stay_the_gateways(console: Console, method: st
     reply = asyncio.run(console.ask(method, f"/v1/request/{path}"))
     assert reply.status_code in (404, 405)
     assert console.reader.asked == []
+
+
+@pytest.mark.parametrize(("method", "path", "allowed"), [
+    ("DELETE", "r1", "GET, HEAD"), ("TRACE", "r1/", "GET, HEAD"), ("PUT", "query", "POST"),
+    ("PATCH", "count/query/", "POST"),
+])  # fmt: skip
+def test_another_method_is_refused_in_the_envelope(console: Console, method: str, path: str, allowed: str) -> None:
+    reply = asyncio.run(console.ask(method, f"/v1/request/{path}"))
+    assert error(reply) == (405, f"this path takes {allowed}")
+    assert reply.headers["allow"] == allowed
+
+
+def test_a_body_that_does_not_come_in_time_is_408(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(helicone_queries, "_BODY_SECONDS", 0.1)
+    console = Console(tmp_path)
+    assert asyncio.run(_endless(console, console.secret)) == 408
+
+
+def test_the_slow_bodies_of_one_tenant_leave_room_for_anothers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(helicone_queries, "_BODY_SECONDS", 1.0)
+    other = create_key(tmp_path / "keys.toml", "other", ["query"])
+    console = Console(tmp_path)
+
+    async def scenario() -> None:
+        slow = [asyncio.create_task(_endless(console, console.secret)) for _ in range(200)]
+        await asyncio.sleep(0)
+        reply = await console.ask("POST", "/v1/request/query", ALL, Authorization=f"Bearer {other}")
+        assert reply.status_code == 200
+        assert set(await asyncio.gather(*slow)) == {408, 503}
+
+    asyncio.run(scenario())
+
+
+async def _endless(console: Console, secret: str) -> int:
+    """The status of a query whose body never ends."""
+    said: list[Any] = []
+    inbox = iter([{"type": "http.request", "body": b"{", "more_body": True}])
+
+    async def receive() -> dict[str, Any]:
+        message = next(inbox, None)
+        return await asyncio.Future() if message is None else message
+
+    async def send(message: Any) -> None:
+        said.append(message)
+
+    path = "/v1/request/query"
+    scope = {
+        "type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "query_string": b"",
+        "headers": [(b"authorization", f"Bearer {secret}".encode())], "client": ("192.0.2.1", 1), "root_path": "",
+        "http_version": "1.1", "scheme": "http",
+    }  # fmt: skip
+    await console.app(scope, receive, send)
+    status: int = said[0]["status"]
+    return status
 
 
 def test_votes_still_go_where_they_went(console: Console) -> None:

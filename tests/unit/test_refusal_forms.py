@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from producers.access import Protection
-from producers.dialects.routing import ROUTES, Route
+from producers.dialects.routing import ROUTES, Route, Router
 from producers.limits import Rate
 from tests.fixtures.memory_gateway import MemoryGateway
 from tests.fixtures.refusal_forms import form, seen
@@ -70,3 +70,21 @@ def test_too_many_requests(tmp_path: Path, route: Route) -> None:
     assert seen(reply.headers, reply.content) == _expected(route, 429)
     assert int(reply.headers["retry-after"]) > 0
     assert gateway.metrics.value("events_refused", dialect=route.dialect.name, reason="rate_limited") == 1
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=names)
+def test_too_many_connections(gateway: MemoryGateway, route: Route) -> None:
+    sent = [(name.encode(), value.encode()) for name, value in headers(route, gateway.key).items()]
+    scope = {"type": "http", "method": route.method, "raw_path": path(route).encode(), "headers": sent}
+    answer = gateway.app.turn_away(scope)
+    named = {name.decode().lower(): value.decode() for name, value in answer.headers}
+    assert (answer.status, int(named["retry-after"]) > 0) == (503, True)
+    assert seen(named, answer.body) == _expected(route, 503)
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=names)
+def test_a_method_that_the_path_does_not_take(gateway: MemoryGateway, route: Route) -> None:
+    reply = gateway.send("PATCH", path(route), headers(route, gateway.key), b"{}")
+    assert (reply.status_code, route.method in reply.headers["allow"]) == (405, True)
+    general = Router().at(path(route))[-1][0]
+    assert seen(reply.headers, reply.content) == form((route if route.sign else general).dialect, 405)

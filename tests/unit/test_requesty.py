@@ -64,6 +64,14 @@ def test_what_is_a_vote(tmp_path: Path, data: dict[str, Any], plain: int | None,
     assert Requesty(tmp_path, rules=STARS).polarity(data) == with_stars
 
 
+def test_a_rating_beside_a_vote_is_no_score(tmp_path: Path) -> None:
+    requesty = Requesty(tmp_path, rules=STARS)
+    for data in ({"helpful": True, "rating": 10}, {"thumbs": "up", "rating": 1}):
+        assert requesty.polarity(data) == 1
+        (event,) = requesty.events
+        assert (event.score, event.scale_min, event.metadata["rating"]) == (None, None, str(data["rating"]))
+
+
 def test_the_scale_of_one_tenant_is_not_anothers(tmp_path: Path) -> None:
     assert Requesty(tmp_path, rules={"other": TenantRules((1.0, 5.0))}).polarity({"rating": 5}) is None
 

@@ -17,7 +17,7 @@ import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Route
-from starlette.types import Scope
+from starlette.types import Receive, Scope, Send
 
 from producers import bodies
 from producers.access import Access, KeyRing, Protection
@@ -80,8 +80,7 @@ class HeliconeQueries:
             reply = await self._reply(answer, request)
             self._metrics.count("requests", dialect=_DIALECT, status=str(reply.status))
             self._metrics.observe("query_seconds", time.monotonic() - began)
-            headers = {"content-type": "application/json", **reply.headers}
-            return Response(orjson.dumps(reply.document), reply.status, headers)
+            return _response(reply)
 
         return endpoint
 
@@ -117,15 +116,15 @@ class HeliconeQueries:
         return caller.key.tenant
 
     async def _page(self, tenant: str, request: Request) -> object:
-        query = parse_query(await self._document(request))
+        query = parse_query(await self._document(tenant, request))
         return await self._rows(tenant, self._statements.page(tenant, query)) if query.limit else []
 
     async def _by_ids(self, tenant: str, request: Request) -> object:
-        ids = parse_ids(await self._document(request))
+        ids = parse_ids(await self._document(tenant, request))
         return await self._rows(tenant, self._statements.by_ids(tenant, ids)) if ids else []
 
     async def _count(self, tenant: str, request: Request) -> object:
-        tree = parse_query(await self._document(request)).filter
+        tree = parse_query(await self._document(tenant, request)).filter
         (found,) = await self._ask(tenant, self._statements.count(tenant, tree))
         return int(found["total"])
 
@@ -136,11 +135,11 @@ class HeliconeQueries:
             raise ProblemError(Problem("not_found", "Request not found"))
         return found[0]
 
-    async def _document(self, request: Request) -> object:
+    async def _document(self, tenant: str, request: Request) -> object:
         if request.headers.get("content-encoding", "identity") != "identity":
             raise ProblemError(Problem("unsupported_type", "compressed bodies are not supported"))
-        with self._memory.hold() as mine:
-            body = bodies.parse(await bodies.read(request.receive, self._memory, mine, _BODY_SECONDS), lines=False)
+        with self._memory.hold(tenant) as share:
+            body = bodies.parse(await bodies.read(request.receive, share, _BODY_SECONDS), lines=False)
         if body.many:
             raise RefusedQueryError("", "the body must be an object")
         return body.items[0].value
@@ -157,16 +156,26 @@ class HeliconeQueries:
 
 
 class _Path(Route):
-    """Matches the path as it was sent, with or without a slash at its end, and its own methods only.
-
-    So an id may hold an encoded slash, and other methods of such a path stay the gateway's.
-    """
+    """Matches the path as it was sent, with or without a slash at its end: so an id may hold an encoded slash."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """FULL or NONE."""
+        """FULL, PARTIAL for another method, or NONE."""
         sent = scope.get("raw_path", b"").decode("latin-1").removesuffix("/")
-        match, found = super().matches({**scope, "path": sent})
-        return (match, found) if match is Match.FULL else (Match.NONE, {})
+        return super().matches({**scope, "path": sent})
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer in the vendor's envelope also what comes by another method."""
+        methods = tuple(sorted(self.methods or ()))
+        if scope["method"] in methods:
+            await super().handle(scope, receive, send)
+        else:
+            problem = Problem("method_not_allowed", f"this path takes {', '.join(methods)}", methods)
+            await _response(helicone.trouble(problem))(scope, receive, send)
+
+
+def _response(reply: Reply) -> Response:
+    headers = {"content-type": "application/json", **reply.headers}
+    return Response(orjson.dumps(reply.document), reply.status, headers)
 
 
 def _path_id(request: Request) -> str | None:

@@ -11,6 +11,8 @@ from thumbstream.console.filter_tree import Node
 from thumbstream.console.request_query import Order, RequestQuery
 
 _IDS_AT_ONCE = 200  # ClickHouse takes at most 128 KiB as one field of a form
+# The vote on a session is a row, too, and no request.
+_REQUEST = "NOT (startsWith(request_id, 'session:') AND metadata['target'] = 'session')"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 # Names of their own, for an alias equal to a column's name would take its place in WHERE. Times in milliseconds.
 _ROW = (
@@ -61,11 +63,11 @@ class Statements:
         return self._rows(tenant, f"({wanted})", _order(Order(), parameters), parameters)
 
     def _matching(self, tenant: str, tree: Node, parameters: Parameters) -> str:
-        owned = f"tenant_id = {parameters.add(tenant, 'String')}"
+        owned = f"tenant_id = {parameters.add(tenant, 'String')} AND {_REQUEST}"
         return f"{self._view} WHERE {owned} AND {condition(tree, parameters)}"
 
     def _rows(self, tenant: str, wanted: str, order: str, parameters: Parameters) -> Statement:
-        owned = f"tenant_id = {parameters.add(tenant, 'String')}"
+        owned = f"tenant_id = {parameters.add(tenant, 'String')} AND {_REQUEST}"
         sql = f"SELECT {_ROW} FROM {self._view} WHERE {owned} AND {wanted} ORDER BY {order}"  # noqa: S608 - names of ours
         return Statement(sql, parameters.values)
 

@@ -1,0 +1,325 @@
+"""One connection's bounds, whatever a client does: requests in line, unread answers, trailers, upgrades, disorder."""
+
+import asyncio
+import socket
+from contextlib import suppress
+
+import pytest
+
+from producers import connections
+from producers.connections import BoundedProtocol
+from tests.fixtures.http_server import LAST, REFUSED, REQUEST, App, one_answer, run, served, serving, statuses, talk
+
+LARGE = b"GET / HTTP/1.1\r\nA: " + b"a" * 1_000 + b"\r\n\r\n"
+HALF = b"POST /slow HTTP/1.1\r\nContent-Length: 4\r\n\r\nbo"
+
+
+def _knock(port: int, said: bytes = REQUEST) -> socket.socket:
+    """A connection whose request waits in the kernel before the server has seen either."""
+    knocking = socket.create_connection(("127.0.0.1", port))
+    knocking.sendall(said)
+    knocking.setblocking(False)
+    return knocking
+
+
+async def _hear(listening: socket.socket) -> list[int]:
+    async with asyncio.timeout(10):
+        return statuses(await asyncio.get_running_loop().sock_recv(listening, 10_000))
+
+
+async def _until(app: App, asked: int) -> None:
+    async with asyncio.timeout(10):
+        while len(app.asked) < asked:  # noqa: ASYNC110 - the application sets no event
+            await asyncio.sleep(0.01)
+
+
+def test_newcomers_that_ask_at_once_are_served_and_cost_active_clients_nothing() -> None:
+    async def scenario() -> None:
+        async with serving(limit=10) as port:
+            quiet = [await asyncio.open_connection("127.0.0.1", port) for _ in range(8)]
+            active = await asyncio.open_connection("127.0.0.1", port)
+            active[1].write(REQUEST)
+            assert await one_answer(active[0]) == b"hi"
+            active[1].write(REQUEST)
+            new = [_knock(port) for _ in range(3)]
+            assert [await _hear(each) for each in new] == [[200]] * 3
+            assert await one_answer(active[0]) == b"hi"
+            for reader, _ in quiet[:3]:
+                assert await asyncio.wait_for(reader.read(), 10) == b""
+            for reader, writer in quiet[3:]:
+                writer.write(REQUEST)
+                assert await one_answer(reader) == b"hi"
+            for each in new:
+                each.close()
+            for _, writer in (*quiet, active):
+                writer.close()
+
+    run(scenario())
+
+
+def test_who_asks_goes_before_a_newcomer_that_does_not() -> None:
+    async def scenario() -> None:
+        app = App()
+        app.gate.clear()
+        async with served(app, limit=3) as (port, running):
+            first, second = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
+            for _, writer in (first, second):
+                writer.write(REQUEST)
+            await _until(app, 2)
+            idle = await asyncio.open_connection("127.0.0.1", port)
+            async with asyncio.timeout(10):
+                while len(running.server_state.connections) < 3:  # noqa: ASYNC110 - sets no event
+                    await asyncio.sleep(0.01)
+            app.gate.set()
+            for reader, writer in (first, second):
+                assert await one_answer(reader) == b"hi"
+                writer.write(REQUEST)
+                assert await one_answer(reader) == b"hi"
+            assert await asyncio.wait_for(idle[0].read(), 10) == b""
+            for _, writer in (first, second, idle):
+                writer.close()
+
+    run(scenario())
+
+
+def test_requests_in_line_take_little_memory_and_are_all_answered() -> None:
+    async def scenario() -> None:
+        app = App()
+        async with served(app) as (port, running):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            many = 20_000
+            writer.write(b"GET / HTTP/1.1\r\n\r\n" * many + LARGE * 4_000)
+            heard = longest = waiting = 0
+            async with asyncio.timeout(60):
+                while heard < (many + 4_000) * len(b"hi"):
+                    (connection,) = running.server_state.connections
+                    assert isinstance(connection, BoundedProtocol)
+                    longest = max(longest, len(connection.pipeline))
+                    waiting = max(waiting, len(connection._unparsed))
+                    heard += len(await one_answer(reader))
+            assert 0 < longest < 500
+            assert 0 < waiting <= 512 << 10
+            writer.close()
+
+    run(scenario())
+
+
+def test_a_long_line_of_refusals_holds_up_nobody_else() -> None:
+    async def scenario() -> None:
+        app = App()
+        async with served(app) as (port, _):
+            line = b"".join(b"GET /no HTTP/1.1\r\nN: %d\r\n\r\n" % number for number in range(5_000))
+            flood, other = _knock(port, line), _knock(port)
+            assert await _hear(other) == [200]
+            assert 0 < app.asked.index("/") < 1_000
+            flood.close()
+            other.close()
+
+    run(scenario())
+
+
+def test_who_reads_no_answers_is_disconnected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "_REST_SECONDS", 0.3)
+
+    async def scenario() -> None:
+        app = App(b"x" * 4_000)
+        async with served(app) as (port, running):
+            deaf = _knock(port, b"")
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            with suppress(BlockingIOError):
+                for _ in range(10_000):
+                    deaf.send(REFUSED)
+            await _until(app, 1)
+            async with asyncio.timeout(10):
+                while running.server_state.connections:  # noqa: ASYNC110 - sets no event
+                    await asyncio.sleep(0.05)
+            deaf.close()
+
+    run(scenario())
+
+
+def test_who_leaves_the_last_answer_unread_is_disconnected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "_REST_SECONDS", 0.3)
+
+    async def scenario() -> None:
+        async with served(App(b"x" * 4_000)) as (port, running):
+            deaf = _knock(port, REFUSED)
+            async with asyncio.timeout(10):
+                while not running.server_state.connections:  # noqa: ASYNC110 - sets no event
+                    await asyncio.sleep(0.01)
+                (connection,) = running.server_state.connections
+                while not connection.transport.get_write_buffer_size():
+                    deaf.send(REFUSED)
+                    await asyncio.sleep(0)
+            async with asyncio.timeout(4):  # before the server's own five seconds
+                while running.server_state.connections:  # noqa: ASYNC110 - sets no event
+                    await asyncio.sleep(0.05)
+            deaf.close()
+
+    run(scenario())
+
+
+def test_what_stands_behind_a_body_is_no_header() -> None:
+    chunked = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\nAuthorization: Bearer x\r\n\r\n"
+
+    async def scenario() -> None:
+        app = App()
+        app.gate.clear()
+        async with served(app) as (port, _):
+            asyncio.get_running_loop().call_later(0.1, app.gate.set)
+            assert statuses(await talk(port, REQUEST + chunked + LAST)) == [200, 200, 200]
+            assert app.taken[1] == ("/", b"body")
+            assert app.headers[1] == [(b"transfer-encoding", b"chunked")]
+
+    run(scenario())
+
+
+_UPGRADE = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAA\r\n"
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 7])
+def test_a_request_that_asks_for_another_protocol_is_served_in_this_one(pieces: int) -> None:
+    body = b"GET /smuggled HTTP/1.1\r\n\r\n"
+    asks = b"POST /event?x=1 HTTP/1.1\r\nHost: x\r\n" + _UPGRADE + b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+    async def scenario() -> None:
+        app = App()
+        async with served(app) as (port, _):
+            whole = asks + REQUEST + asks + LAST
+            size = -(-len(whole) // pieces)
+            parts = [whole[start : start + size] for start in range(0, len(whole), size)]
+            assert statuses(await talk(port, *parts, pause=0.02)) == [200] * 4
+            assert app.taken == [("/event", body), ("/", b""), ("/event", body), ("/", b"")]
+            assert (b"http2-settings", b"AAEAAEAA") in app.headers[0]
+
+    run(scenario())
+
+
+def test_connect_is_refused() -> None:
+    async def scenario() -> None:
+        app = App()
+        async with served(app) as (port, _):
+            assert statuses(await talk(port, b"CONNECT example:443 HTTP/1.1\r\nHost: example:443\r\n\r\n")) == [400]
+            assert app.asked == []
+
+    run(scenario())
+
+
+def test_an_answer_on_the_spot_does_not_end_the_wait_for_the_next_one() -> None:
+    async def scenario() -> None:
+        app = App()
+        app.gate.clear()
+        async with served(app) as (port, running):
+            running.config.timeout_keep_alive = 0  # type: ignore[assignment]  # seconds
+            asyncio.get_running_loop().call_later(0.3, app.gate.set)
+            assert statuses(await talk(port, REFUSED + REQUEST)) == [429, 200]
+
+    run(scenario())
+
+
+def test_an_answer_does_not_begin_the_wait_for_the_body_of_the_next_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "_REST_SECONDS", 0.2)
+
+    async def scenario() -> None:
+        app = App()
+        app.gate.clear()
+        async with served(app) as (port, _):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(REQUEST + HALF)
+            await _until(app, 1)
+            app.gate.set()
+            assert await one_answer(reader) == b"hi"
+            await asyncio.sleep(0.4)  # longer than the wait that must not begin
+            writer.write(b"dy")
+            assert await one_answer(reader) == b"hi"
+            writer.close()
+
+    run(scenario())
+
+
+def test_line_ends_that_mean_nothing_hold_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "_REST_SECONDS", 0.2)
+
+    async def scenario() -> None:
+        async with serving() as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(REQUEST)
+            assert await one_answer(reader) == b"hi"
+            writer.write(b"\r\n")
+            assert await asyncio.wait_for(reader.read(), 4) == b"", "before the server's own five seconds"
+            writer.close()
+
+    run(scenario())
+
+
+_CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(("said", "expected"), [
+    (b"\0\1\2\r\n\r\n", [400]),
+    (b"POST / HTTP/1.1\r\n" + _CHUNKED + b"zz\r\n", [400]),
+    (b"POST /no HTTP/1.1\r\n" + _CHUNKED + b"zz\r\n", [429]),
+    (REQUEST + b"\0\1\2\r\n\r\n", [200]),
+    (REQUEST + REQUEST + b"\0\1\2\r\n\r\n", [200, 200]),
+    (REFUSED + b"\0\1\2\r\n\r\n", [429, 400]),
+])  # fmt: skip
+def test_disorder_ends_a_connection_and_gives_no_request_two_answers(said: bytes, expected: list[int]) -> None:
+    async def scenario() -> None:
+        async with serving() as port:
+            assert statuses(await talk(port, said)) == expected
+
+    run(scenario())
+
+
+def test_headers_in_parts_behind_a_refusal_are_read_to_their_end() -> None:
+    async def scenario() -> None:
+        async with serving() as port:
+            large = LARGE.replace(b"a" * 1_000, b"a" * 8_000)
+            assert statuses(await talk(port, REFUSED + large[:6_000], large[6_000:] + LAST, pause=0.05)) == [
+                429,
+                200,
+                200,
+            ]
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+def test_who_is_refused_when_connections_run_short_hears_it_and_no_more(
+    monkeypatch: pytest.MonkeyPatch, leaves: bool
+) -> None:
+    monkeypatch.setattr(connections, "_LINGER_SECONDS", 20 if leaves else 0.2)
+
+    async def scenario() -> None:
+        app = App()
+        async with served(app, limit=4) as (port, running):
+            others = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(REFUSED + REQUEST + LARGE * 100)
+            assert await one_answer(reader) == b"no"
+            assert await asyncio.wait_for(reader.read(), 10) == b""
+            if leaves:
+                writer.close()
+            else:
+                writer.write(LARGE)
+            async with asyncio.timeout(4):
+                while len(running.server_state.connections) > 2:  # noqa: ASYNC110 - sets no event
+                    await asyncio.sleep(0.01)
+            assert app.asked == ["/no"]
+            for _, other in (*others, (reader, writer)):
+                other.close()
+
+    run(scenario())
+
+
+def test_nothing_is_done_after_the_last_answer() -> None:
+    async def scenario() -> None:
+        app = App()
+        async with served(app) as (port, _):
+            last_refusal = REFUSED.replace(b"Key: a", b"Connection: close")
+            for last, status in ((LAST, 200), (last_refusal, 429)):
+                app.asked.clear()
+                assert statuses(await talk(port, last + REQUEST, REQUEST, pause=0.02)) == [status]
+                assert len(app.asked) == 1
+
+    run(scenario())
