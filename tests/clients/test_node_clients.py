@@ -62,14 +62,6 @@ def test_helicones_client_votes_and_changes_its_vote(gateway: MemoryGateway, url
     assert row.vote.polarity == -1
 
 
-def test_helicones_client_sends_nothing_again_after_a_503(gateway: MemoryGateway, url: str) -> None:
-    packages = node_client(["@helicone/helicone@3.1.2", "openai@4.104.0"])
-    gateway.publisher.lost = 1
-    up, _down, _unauthorized = run_node(packages, FEEDBACK, url, gateway.key)
-    assert up == [503, "nothing is promised: send all of it again"]
-    assert [event.rating for event in gateway.events] == [True, False]
-
-
 def test_helicones_oldest_client_votes(gateway: MemoryGateway, url: str) -> None:
     packages = node_client(["helicone@1.0.7", "uuid@9.0.1"])
     status, answer = run_node(packages, OLDEST, url, gateway.key)

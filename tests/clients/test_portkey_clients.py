@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tests.clients.balancer import Trouble, behind, lost, lost_without_our_headers, well
 from tests.fixtures.memory_gateway import MemoryGateway
 from tests.fixtures.vendor_clients import node_client, python_client, run_node, run_python
 
@@ -67,20 +67,32 @@ import json, sys
 import portkey_ai
 from portkey_ai.api_resources.exceptions import APIStatusError
 url, key = sys.argv[1:]
-client = portkey_ai.Portkey(api_key=key, base_url=url + "/v1")
-try:
-    client.feedback.create(trace_id="t1", value=-3)
-    print(json.dumps("accepted"))
-except APIStatusError as error:
-    print(json.dumps(error.status_code))
+feedback = portkey_ai.Portkey(api_key=key, base_url=url + "/v1").feedback
+told = []
+def ids(call):
+    try:
+        return call().feedback_ids
+    except APIStatusError as error:
+        told.append(error.status_code)
+        return call().feedback_ids
+one = ids(lambda: feedback.create(trace_id="t1", value=-3, weight=0.5))
+changed = ids(lambda: feedback.update(feedback_id=one[0], value=5))
+bulk = ids(lambda: feedback.bulk_create(feedbacks=[{"trace_id": "t2", "value": 1}, {"trace_id": "t3", "value": 10}]))
+print(json.dumps({"told": told, "one": one, "changed": changed, "bulk": bulk}))
 """
 NODE_503 = """
 import {Portkey} from "portkey-ai";
 const [url, key] = process.argv.slice(-2);
-try {
-  await new Portkey({apiKey: key, baseURL: url + "/v1"}).feedback.create({traceID: "t1", value: -3});
-  console.log(JSON.stringify("accepted"));
-} catch (error) { console.log(JSON.stringify(error.status ?? String(error))); }
+const {feedback} = new Portkey({apiKey: key, baseURL: url + "/v1"});
+const told = [];
+const ids = async (call) => {
+  try { return (await call()).feedback_ids; } catch (error) { told.push(error.status ?? String(error)); }
+  return (await call()).feedback_ids;
+};
+const one = await ids(() => feedback.create({traceID: "t1", value: -3, weight: 0.5}));
+const changed = await ids(() => feedback.update({feedbackID: one[0], value: 5}));
+const bulk = await ids(() => feedback.create([{traceID: "t2", value: 1}, {traceID: "t3", value: 10}]));
+console.log(JSON.stringify({told, one, changed, bulk}));
 """
 
 
@@ -94,8 +106,10 @@ class Client:
         said: dict[str, Any] = self._run(PYTHON if self.language == "python" else NODE, url, key)
         return said
 
-    def meet_a_503(self, url: str, key: str) -> Any:
-        return self._run(PYTHON_503 if self.language == "python" else NODE_503, url, key)
+    def lose_answers(self, url: str, key: str) -> dict[str, Any]:
+        """Create, update, bulk; a call that fails is made once more."""
+        said: dict[str, Any] = self._run(PYTHON_503 if self.language == "python" else NODE_503, url, key)
+        return said
 
     def _run(self, program: str, url: str, key: str) -> Any:
         if self.language == "python":
@@ -134,37 +148,22 @@ def _refusals_are_read(said: dict[str, Any]) -> None:
         assert code in said[call][2], call
 
 
-def test_after_our_own_503_it_does_not_send_again(gateway: MemoryGateway, url: str, client: Client) -> None:
-    gateway.publisher.lost = 1  # stored, and yet answered with 503
-    assert client.meet_a_503(url, gateway.key) == 503
-    assert [event.value for event in gateway.events] == [-3]
-
-
-class _Stripped:
-    """A load balancer of another make: it answers for itself, without our headers."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def strip(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                kept = [pair for pair in message["headers"] if not pair[0].startswith(b"x-portkey-")]
-                message = {**message, "headers": kept}
-            await send(message)
-
-        await self._app(scope, receive, strip)
-
-    def answer_at_once(self, scope: Scope) -> None:
-        """Nothing: all goes through the balancer."""
-
-
-def test_its_own_retry_after_anybodys_503_leaves_one_standing_vote(gateway: MemoryGateway, client: Client) -> None:
-    gateway.app = _Stripped(gateway.app)  # type: ignore[assignment]  # all that is asked of it is to be served
-    gateway.publisher.lost = 1
-    with gateway.served() as url:
-        assert client.meet_a_503(url, gateway.key) == "accepted"
-    assert [event.value for event in gateway.events] == [-3, -3]
-    (row,) = gateway.rows.values()
-    assert row.vote is not None
-    assert (row.request_id, row.vote.value, row.vote.feedback_id) == ("t1", -3, gateway.events[1].feedback_id)
+@pytest.mark.parametrize(("trouble", "told"), [(lost, [503] * 3), (lost_without_our_headers, [])])
+def test_lost_answers_leave_one_standing_vote_per_trace_whoever_sends_again(
+    gateway: MemoryGateway, client: Client, trouble: Trouble, told: list[int]
+) -> None:
+    """After our own 503 it is the caller, who is told of it; after anybody else's the client does, and nobody is."""
+    with behind(gateway, [trouble, well] * 3) as url:
+        said = client.lose_answers(url, gateway.key)
+    assert said["told"] == told
+    one, changed, bulk = [("vote", -3)], [("amend", 5)], [("vote", 1), ("vote", 10)]
+    events = gateway.events
+    assert [(event.kind, event.value) for event in events] == 2 * one + 2 * changed + 2 * bulk
+    assert said["one"] == said["changed"] == [events[1].feedback_id]
+    assert said["bulk"] == [event.feedback_id for event in events[-2:]]
+    votes = {row.request_id: row.vote for row in gateway.rows.values() if row.vote}
+    assert {trace: (vote.value, vote.weight, vote.feedback_id) for trace, vote in votes.items()} == {
+        "t1": (5, 0.5, said["one"][0]),
+        "t2": (1, 1, said["bulk"][0]),
+        "t3": (10, 1, said["bulk"][1]),
+    }

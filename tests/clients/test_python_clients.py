@@ -1,10 +1,13 @@
 """The vendors' own Python clients, unchanged, at fixed versions: they create, fail and retry as against the vendor."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from producers.access import Protection
+from producers.limits import Rate
 from tests.fixtures.memory_gateway import MemoryGateway
 from tests.fixtures.vendor_clients import python_client, run_python
 
@@ -71,9 +74,14 @@ def test_cohere_4_judges_prefers_and_reads_refusals(gateway: MemoryGateway, url:
     assert said["unauthorized"] == [401, "the API key is missing or unknown"]
 
 
-@pytest.mark.parametrize(
-    ("version", "program"), [("4.57", COHERE_RETRY), ("4.3.0", COHERE_RETRY), ("4.57", COHERE_ASYNC)]
+RETRYING = pytest.mark.parametrize(
+    ("version", "program"),
+    [("4.57", COHERE_RETRY), ("4.3.0", COHERE_RETRY), ("4.57", COHERE_ASYNC)],
+    ids=["4.57", "4.3.0", "4.57, asynchronous"],
 )
+
+
+@RETRYING
 def test_coheres_own_retry_after_a_503_leaves_one_standing_vote(
     gateway: MemoryGateway, url: str, version: str, program: str
 ) -> None:
@@ -85,6 +93,26 @@ def test_coheres_own_retry_after_a_503_leaves_one_standing_vote(
     row = gateway.rows["g1"]
     assert row.vote is not None
     assert (len(gateway.rows), row.vote.polarity) == (1, 1)
+
+
+@RETRYING
+def test_coheres_own_retry_after_a_429_leaves_one_vote(tmp_path: Path, version: str, program: str) -> None:
+    def seconds() -> float:
+        """The time: a second passes with each refusal."""
+        return gateway.metrics.value("events_refused", dialect="cohere", reason="rate_limited")
+
+    gateway = MemoryGateway(tmp_path, protection=Protection(per_key=Rate(1, 1), monotonic=seconds))
+    headers, earlier = {"Authorization": f"BEARER {gateway.key}"}, '{"request_id": "g0", "good_response": false}'
+    assert gateway.send("POST", "/v1/feedback/generate", headers, earlier).status_code == 200
+    with gateway.served() as url:
+        made = run_python(python_client("cohere", [f"cohere=={version}"]), program, url, gateway.key)
+    other, event = gateway.events
+    assert (other.request_id, event.request_id, event.event_id) == ("g0", "g1", made)
+    row = gateway.rows["g1"]
+    assert row.vote is not None
+    assert row.vote.polarity == 1
+    answered = {status: gateway.metrics.value("requests", dialect="cohere", status=status) for status in ("200", "429")}
+    assert answered == {"200": 2, "429": 1}
 
 
 def test_cohere_3_has_its_key_checked_and_votes(gateway: MemoryGateway, url: str) -> None:

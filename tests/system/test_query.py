@@ -3,7 +3,8 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import cycle
+from datetime import datetime
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import psutil
 import pytest
 import yaml
 
+from tests.fixtures.vendor_samples import Player, Sample
 from tests.polling import wait_until
 from tests.system.conftest import Running
 
@@ -19,13 +21,14 @@ pytestmark = [pytest.mark.system, pytest.mark.integration]
 
 
 @dataclass(frozen=True)
-class Sample:
+class Query:
     sample: str
     body: dict[str, Any]
-    finds: list[str]
+    reply: dict[str, Any]
 
 
-SAMPLES = [Sample(**each) for each in yaml.safe_load(Path(__file__).with_name("query_samples.yaml").read_text("utf-8"))]
+_FILE = Path(__file__).with_name("query_samples.yaml")
+SAMPLES = [Query(**each) for each in yaml.safe_load(_FILE.read_text("utf-8"))["samples"]]
 BAD = {"feedback": {"rating": {"equals": False}}}
 LOG = {
     "providerRequest": {"url": "", "json": {"model": "gpt-4-turbo", "messages": [{"role": "user", "content": "Hi?"}]}},
@@ -48,6 +51,14 @@ class Client:
         reply = self.post(f"{request}/feedback", {"rating": rating})
         assert (reply.status_code, reply.json()) == (200, {"data": None, "error": None})
 
+    def log(self, request: str, *, user: str, environment: str) -> None:
+        headers = {
+            "Helicone-Request-Id": request,
+            "Helicone-User-Id": user,
+            "Helicone-Property-Environment": environment,
+        }
+        assert self.http.post("/custom/v1/log", json=LOG, headers=headers).status_code == 200
+
     def rows(self, body: Any, path: str = "query") -> list[dict[str, Any]]:
         reply = self.post(path, body)
         assert reply.status_code == 200, reply.text
@@ -58,6 +69,10 @@ class Client:
         """The rating that a query finds; None also when the request is not there."""
         rows = self.rows({"filter": {"request": {"id": {"equals": request}}}})
         return rows[0]["feedback_rating"] if rows else None
+
+    def ratings(self, *requests: str) -> dict[str, bool | None]:
+        """The same of those requests that are there."""
+        return {row["request_id"]: row["feedback_rating"] for row in self.rows({"requestIds": requests}, "query-ids")}
 
 
 @pytest.fixture
@@ -97,20 +112,19 @@ def test_a_vote_is_found_soon_and_the_latest_one_counts(
     assert client.post("count/query", {"filter": BAD}).json() == {"data": 1, "error": None}
 
 
-def test_the_vendors_samples_find_what_they_ask_for(client: Client) -> None:
+def test_the_vendors_samples_get_their_replies(client: Client) -> None:
+    client.log("good", user="anna", environment="staging")
     client.vote("good", True)
     client.vote("bad", False)
-    headers = {"Helicone-Request-Id": "none", "Helicone-User-Id": "abc@email.com"}
-    headers["Helicone-Property-Environment"] = "production"
-    assert client.http.post("/custom/v1/log", json=LOG, headers=headers).status_code == 200
-    ids = {"requestIds": ["good", "bad", "none"]}
-    wait_until(lambda: len(client.rows(ids, "query-ids")) == 3, 30, "all three requests are there")
-    for sample, path in zip(SAMPLES, cycle(("query", "query-clickhouse")), strict=False):
-        found = sorted(row["request_id"] for row in client.rows(sample.body, path))
-        assert found == sorted(sample.finds), (path, sample)
-    row = client.http.get("/v1/request/none").json()["data"]
-    assert (row["request_model"], row["response_status"], row["provider"]) == ("gpt-4-turbo", 200, "custom")
-    assert (row["feedback_rating"], row["scores"], row["request_user_id"]) == (None, None, "abc@email.com")
+    client.log("none", user="abc@email.com", environment="production")
+    ratings = {"good": True, "bad": False, "none": None}
+    wait_until(lambda: client.ratings(*ratings) == ratings, 30, "all three requests are there")
+    player = Player(Sample("queries", (), ()), "")
+    for sample, path in product(SAMPLES, ("query", "query-clickhouse")):
+        reply = client.post(path, sample.body)
+        player.compare(f"{sample.sample}: {path}", sample.reply, {"status": reply.status_code, "body": reply.json()})
+    times = {name: datetime.fromisoformat(text) for name, text in player.known.items() if text}
+    assert times["good_logged"] < times["good_rated"] < times["bad_rated"] < times["none_logged"]
 
 
 def test_tenants_see_their_own_and_strangers_see_nothing(client: Client, tenants: Callable[[], Client]) -> None:
