@@ -15,6 +15,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from producers.bodies import Answer
 
 _REST_SECONDS = 30.0  # for headers, for a body that nobody wants any more, and for a client to read what it asked for
+_LEAST_TAKEN = 64 * 1024  # bytes of an answer, in each of these times
 _LINGER_SECONDS = 2.0
 _HEADER_BYTES = 64 * 1024
 _PIECE = 2 * 1024  # bytes parsed at once: what one piece can hold of requests is all that ever stands in line
@@ -104,10 +105,9 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
-        """The client takes nothing: after a while that ends the connection, and what it was told is lost."""
+        """The client does not take all at once. One that takes next to nothing is disconnected in the end."""
         super().pause_writing()
-        self._stop_unread()
-        self._unread = self.loop.call_later(_REST_SECONDS, self.transport.abort)
+        self._await_reading()
 
     def resume_writing(self) -> None:
         """The client has taken everything."""
@@ -310,6 +310,17 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._waiting is not None:
             self._waiting.cancel()
             self._waiting = None
+
+    def _await_reading(self) -> None:
+        self._stop_unread()
+        left = self.transport.get_write_buffer_size() - _LEAST_TAKEN
+        self._unread = self.loop.call_later(_REST_SECONDS, self._end_unless_below, left)
+
+    def _end_unless_below(self, left: int) -> None:
+        if self.transport.get_write_buffer_size() <= left:
+            self._await_reading()
+        else:
+            self.transport.abort()
 
     def _stop_unread(self) -> None:
         if self._unread is not None:

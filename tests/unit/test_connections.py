@@ -159,6 +159,24 @@ def test_who_leaves_the_last_answer_unread_is_disconnected(monkeypatch: pytest.M
     run(scenario())
 
 
+def test_who_reads_slowly_gets_the_whole_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "_REST_SECONDS", 0.2)
+    size = 12 << 20
+
+    async def scenario() -> None:
+        async with served(App(b"x" * size)) as (port, _):
+            slow = _knock(port, REFUSED)
+            began, heard = asyncio.get_running_loop().time(), 0
+            async with asyncio.timeout(30):
+                while heard < size:
+                    heard += len(await asyncio.get_running_loop().sock_recv(slow, 256 << 10))
+                    await asyncio.sleep(0.02)
+            assert asyncio.get_running_loop().time() - began > 0.6, "slow enough to be asked about more than once"
+            slow.close()
+
+    run(scenario())
+
+
 def test_what_stands_behind_a_body_is_no_header() -> None:
     chunked = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\nAuthorization: Bearer x\r\n\r\n"
 
