@@ -17,7 +17,6 @@ from schemas.constraints import Violation
 MAX_BODY = 1 << 20
 MAX_EVENTS = 1_000
 _DRAIN = 16 * MAX_BODY  # a client mid-upload reads its 413 only if somebody takes in what it still sends
-_MOST = 3  # times what is left: who is alone may hold three quarters
 REQUEST = 64 << 10  # what a request takes beside its body: at most this much of headers, and the work on them
 
 
@@ -34,9 +33,9 @@ class DisconnectedError(Exception):
 
 
 class Memory:
-    """How many bytes requests hold at this moment, at most `limit`, and nobody more than three times what is left.
+    """How many bytes requests hold at this moment, at most `limit`, and nobody more than what is left.
 
-    So there is always room for somebody who holds nothing yet, however many bodies others keep open.
+    So who is alone may hold half, and each of `n` who hold as much as they may leaves the next one about as much.
     """
 
     def __init__(self, limit: int) -> None:
@@ -57,7 +56,7 @@ class Memory:
     def take(self, owner: str, size: int) -> None:
         """Count `size` bytes more for `owner`, or ProblemError `unavailable`."""
         left = self.limit - self.held - size
-        if left < 0 or self._by_owner[owner] + size > _MOST * left:
+        if self._by_owner[owner] + size > left:
             raise ProblemError(Problem("unavailable", "too many requests at once: send all of it again later"))
         self.held += size
         self._by_owner[owner] += size

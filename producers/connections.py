@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
+from array import array
 from collections.abc import Callable
+from contextlib import suppress
+from fcntl import ioctl
+from termios import TIOCOUTQ
 from typing import Any, NamedTuple, Protocol
 
 import httptools
+import structlog
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
@@ -18,6 +23,8 @@ _REST_SECONDS = 30.0  # for headers, for a body that nobody wants any more, and 
 _LEAST_TAKEN = 64 * 1024  # bytes of an answer, in each of these times
 _LINGER_SECONDS = 2.0
 _HEADER_BYTES = 64 * 1024
+_BAD_URL = (httptools.HttpParserInvalidURLError, UnicodeDecodeError, type(None))  # the client's fault, not ours
+_log = structlog.get_logger(__name__)
 _PIECE = 2 * 1024  # bytes parsed at once: what one piece can hold of requests is all that ever stands in line
 
 
@@ -85,6 +92,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._unparsed = bytearray()
         self._goes_on = False  # parsing, in a later turn of the loop
         self._hung_up = False  # the last answer is out
+        self._at_work: RequestResponseCycle | None = None  # the request that a task was made of
         self._quiet_since = 0.0  # end of the last answer, or begin of the connection
 
     # the connection
@@ -102,6 +110,9 @@ class BoundedProtocol(HttpToolsProtocol):
         """No timer outlives its connection."""
         self._stop_waiting()
         self._stop_unread()
+        if self._at_work is not None:
+            self._at_work.disconnected = True  # the class above tells only the last request of a line
+            self._at_work.message_event.set()
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
@@ -123,12 +134,12 @@ class BoundedProtocol(HttpToolsProtocol):
         if oldest is None:
             return False
         self.connections.discard(oldest)  # it would count until the next turn of the loop
-        oldest.transport.close()
+        oldest.transport.abort()  # it may have unread answers, for which `close` would wait
         return True
 
     def _is_quiet(self) -> bool:
         """Whether all that was asked has been answered; headers that are not complete ask for nothing."""
-        return self.cycle is None or self.cycle.response_complete
+        return (self.cycle is None or self.cycle.response_complete) and not self._unparsed
 
     # what comes in
 
@@ -153,10 +164,13 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         if self._is_behind():
             self.flow.pause_reading()
-        elif self._is_quiet() or len(self.cycle.body) <= HIGH_WATER_LIMIT:
+            self._stop_waiting()  # for it is the client that waits
+            return
+        if self._is_quiet() or len(self.cycle.body) <= HIGH_WATER_LIMIT:
             self.flow.resume_reading()
-        if self._is_quiet() and self._waiting is None and self.timeout_keep_alive_task is None:
-            self._await_the_rest()  # it sent what means nothing
+        unfinished = self._is_quiet() or self._header_bytes
+        if unfinished and self._waiting is None and self.timeout_keep_alive_task is None:
+            self._await_the_rest()
 
     def _parse_later(self) -> None:
         if not self._goes_on:
@@ -174,8 +188,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self.parser.feed_data(piece)
         except httptools.HttpParserUpgrade as upgrade:
             self._feed_without_upgrade(piece[upgrade.args[0] :])
-        except httptools.HttpParserError:
-            self._end_in_disorder()
+        except httptools.HttpParserError as error:
+            self._end_in_disorder(error)
         if self._in_headers and self._header_bytes > _HEADER_BYTES:
             self.transport.close()
 
@@ -185,23 +199,35 @@ class BoundedProtocol(HttpToolsProtocol):
         Java's client asks for HTTP/2 in this way when it opens a connection.
         """
         method, version = self.parser.get_method(), self.parser.get_http_version().encode()
-        if method == b"CONNECT":
-            self.send_400_response("CONNECT is not for this server")
+        if self._hung_up or method == b"CONNECT":
+            self._end_in_disorder()
             return
         headers = [header for header in self.headers if header[0] not in (b"upgrade", b"connection")]
+        if any(b"close" in value.lower() for name, value in self.headers if name == b"connection"):
+            headers.append((b"connection", b"close"))
         head = [b"%b %b HTTP/%b" % (method, self.url, version), *(b"%b: %b" % header for header in headers), b"", b""]
         self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as the class above does
         self._feed(b"\r\n".join(head))
         if rest:
             self._feed(rest)
 
-    def _end_in_disorder(self) -> None:
-        """What came is no HTTP. Whoever was answered already, or still will be, is not told."""
+    def _end_in_disorder(self, error: Exception | None = None) -> None:
+        """What came is no HTTP. Requests before it are still answered, and none is answered twice."""
+        if error is not None and not isinstance(error.__context__, _BAD_URL):
+            _log.error("parser_failed", exc_info=error.__context__)
+        self._unparsed.clear()
+        if self._hung_up:
+            return
+        if not self._in_headers and self.pipeline:  # the body of the last one in line
+            self.pipeline.popleft()
+            assert self._at_work is not None  # for whom the others wait
+            self.cycle = self.pipeline[0][0] if self.pipeline else self._at_work
+            self._in_headers = True
         answered = self.cycle is None or self.cycle.response_complete
         if self._in_headers and not answered:
             self.cycle.keep_alive = False
-            self._unparsed.clear()
-        elif self.pipeline or (answered and not self._in_headers):
+        elif answered and not self._in_headers:
             self.transport.close()
         else:
             self.send_400_response("Invalid HTTP request received.")
@@ -232,7 +258,12 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refused = last
             self._say(last.cycle, last.status, last.rest)
         else:
-            super().on_headers_complete()
+            before = self.cycle
+            try:
+                super().on_headers_complete()
+            except Exception:
+                self._in_headers, self.cycle = True, before  # for no request has come of it
+                raise
 
     def on_message_complete(self) -> None:
         """The next bytes are headers again."""
@@ -261,6 +292,7 @@ class BoundedProtocol(HttpToolsProtocol):
         at_once = cycle.scope is self.scope and not self.flow.write_paused
         found = self.app.answer_at_once(cycle.scope) if at_once else None  # type: ignore[arg-type]  # as above
         if found is None:
+            self._at_work = cycle
             super()._start_asgi_task(cycle, app)
             return
         rest = _encoded(found)
@@ -313,14 +345,21 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _await_reading(self) -> None:
         self._stop_unread()
-        left = self.transport.get_write_buffer_size() - _LEAST_TAKEN
-        self._unread = self.loop.call_later(_REST_SECONDS, self._end_unless_below, left)
+        enough = self._untaken() - _LEAST_TAKEN
+        self._unread = self.loop.call_later(_REST_SECONDS, self._end_unless_below, enough)
 
     def _end_unless_below(self, left: int) -> None:
-        if self.transport.get_write_buffer_size() <= left:
+        if self._untaken() <= left:
             self._await_reading()
         else:
             self.transport.abort()
+
+    def _untaken(self) -> int:
+        """Bytes that the client has not confirmed: what is here, and what the system took, in large portions."""
+        held = array("i", [0])
+        with suppress(OSError):
+            ioctl(self.transport.get_extra_info("socket").fileno(), TIOCOUTQ, held)
+        return self.transport.get_write_buffer_size() + held[0]
 
     def _stop_unread(self) -> None:
         if self._unread is not None:

@@ -127,7 +127,8 @@ class Ingest:
         """The answer when there are too many connections, in the form of a dialect that has the path."""
         dialect = self._speaker(scope)
         problem = Problem("unavailable", "too many connections at once: send all of it again later")
-        self._metrics.count("events_refused", dialect=dialect.name, reason=problem.reason)
+        if self._router.at(_path(scope)):
+            self._metrics.count("events_refused", dialect=dialect.name, reason=problem.reason)
         return self._encoded(dialect, dialect.trouble(problem), {})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

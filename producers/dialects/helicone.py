@@ -26,6 +26,8 @@ def results(call: Call) -> list[Result]:
 
 def session_results(call: Call) -> list[Result]:
     """One vote on a whole session, which is kept apart from requests with the same id."""
+    if not call.path["session_id"]:
+        return [Violation("session_id", "missing", "session_id is required")]
     return [_vote(call, {"request_id": f"session:{call.path['session_id']}", "metadata": {"target": "session"}})]
 
 

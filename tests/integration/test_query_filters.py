@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -81,7 +81,8 @@ def fact(number: int) -> Fact:
     )
 
 
-FACTS = [fact(number) for number in range(30)]
+FACTS = [*(fact(number) for number in range(30)), replace(fact(30), id="session:mine")]
+SESSION = Fact("session:s1", rating=False, voted=START, metadata={"target": '"session"'})  # no request: in no answer
 
 
 def bare(fact: Fact, key: str) -> str | None:
@@ -229,7 +230,7 @@ def ask(
     clickhouse: ClickHouse, unique: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[..., httpx.Response]]:
     with query_console(clickhouse, unique("query"), tmp_path_factory.mktemp("query")) as console:
-        console.store([fact.row(number) for number, fact in enumerate(FACTS)])
+        console.store([fact.row(number) for number, fact in enumerate([*FACTS, SESSION])])
         yield console.client("acme")
 
 
@@ -293,4 +294,6 @@ def test_rows_ids_and_counts_say_the_same(ask: Callable[..., httpx.Response]) ->
     by_ids = ask("POST", "/query-ids", {"requestIds": [*wanted, "nobody", wanted[0]]}).json()["data"]
     assert by_ids == rows
     assert ask("GET", f"/{wanted[0]}").json()["data"] == next(row for row in rows if row["request_id"] == wanted[0])
-    assert ask("GET", "/nobody").json() == {"data": None, "error": "Request not found"}
+    for none in ("nobody", SESSION.id):
+        assert ask("GET", f"/{none}").json() == {"data": None, "error": "Request not found"}
+    assert ask("GET", "/session:mine").json()["data"]["request_id"] == "session:mine"

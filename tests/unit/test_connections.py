@@ -4,7 +4,10 @@ import asyncio
 import socket
 from contextlib import suppress
 
+import psutil
 import pytest
+import structlog
+from structlog.testing import capture_logs
 
 from producers import connections
 from producers.connections import BoundedProtocol
@@ -213,12 +216,29 @@ def test_a_request_that_asks_for_another_protocol_is_served_in_this_one(pieces: 
     run(scenario())
 
 
-def test_connect_is_refused() -> None:
+def test_a_request_that_asks_for_another_protocol_may_be_the_last() -> None:
+    asks = b"GET / HTTP/1.1\r\n" + _UPGRADE.replace(b"HTTP2-Settings\r", b"HTTP2-Settings, close\r") + b"\r\n"
+
+    async def scenario() -> None:
+        async with serving() as port:
+            said = await talk(port, asks + REQUEST)
+            assert (statuses(said), b"connection: close" in said) == ([200], True)
+
+    run(scenario())
+
+
+def test_an_url_that_is_none_is_told_and_a_fault_of_ours_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "_log", structlog.get_logger())
+
     async def scenario() -> None:
         app = App()
         async with served(app) as (port, _):
-            assert statuses(await talk(port, b"CONNECT example:443 HTTP/1.1\r\nHost: example:443\r\n\r\n")) == [400]
-            assert app.asked == []
+            with capture_logs() as logs:
+                assert statuses(await talk(port, b"GET http://a_b/x HTTP/1.1\r\n\r\n")) == [400]
+                assert logs == []
+                app.answer_at_once = None  # type: ignore[assignment, method-assign]  # a fault
+                assert statuses(await talk(port, REQUEST)) == [400]
+                assert [entry["event"] for entry in logs] == ["parser_failed"]
 
     run(scenario())
 
@@ -255,6 +275,48 @@ def test_an_answer_does_not_begin_the_wait_for_the_body_of_the_next_request(monk
     run(scenario())
 
 
+def test_the_wait_for_headers_is_the_client_s_and_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "_REST_SECONDS", 0.2)
+
+    async def scenario() -> None:
+        app = App()
+        app.gate.clear()
+        async with served(app) as (port, _):
+            asyncio.get_running_loop().call_later(0.5, app.gate.set)
+            assert statuses(await talk(port, LARGE * 5 + LAST)) == [200] * 6
+
+    run(scenario())
+
+
+def test_a_client_that_dawdles_behind_its_request_is_disconnected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "_REST_SECONDS", 0.2)
+
+    async def scenario() -> None:
+        async with serving() as port:
+            assert statuses(await talk(port, LARGE * 3 + LARGE[:500])) == [200] * 3
+
+    run(scenario())
+
+
+def test_connections_of_those_who_take_no_answers_do_not_pile_up() -> None:
+    async def scenario() -> None:
+        async with served(App(b"x" * (6 << 20)), limit=5) as (port, running):
+            mine = psutil.Process()
+            before = len(mine.net_connections())
+            deaf = []
+            for _ in range(20):
+                deaf.append(_knock(port, REFUSED))
+                await asyncio.sleep(0.05)
+            async with asyncio.timeout(5):
+                while len(mine.net_connections()) - before - len(deaf) > 5:  # noqa: ASYNC110 - sets no event
+                    await asyncio.sleep(0.05)
+            assert len(running.server_state.connections) <= 5
+            for each in deaf:
+                each.close()
+
+    run(scenario())
+
+
 def test_line_ends_that_mean_nothing_hold_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "_REST_SECONDS", 0.2)
 
@@ -273,13 +335,23 @@ def test_line_ends_that_mean_nothing_hold_no_connection(monkeypatch: pytest.Monk
 _CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
 
 
+_IN_LINE = b"POST / HTTP/1.1\r\n" + _CHUNKED
+
+
 @pytest.mark.parametrize(("said", "expected"), [
     (b"\0\1\2\r\n\r\n", [400]),
-    (b"POST / HTTP/1.1\r\n" + _CHUNKED + b"zz\r\n", [400]),
+    (_IN_LINE + b"zz\r\n", [400]),
     (b"POST /no HTTP/1.1\r\n" + _CHUNKED + b"zz\r\n", [429]),
     (REQUEST + b"\0\1\2\r\n\r\n", [200]),
     (REQUEST + REQUEST + b"\0\1\2\r\n\r\n", [200, 200]),
+    (REQUEST + _IN_LINE + b"zz\r\n", [200]),
+    (REQUEST + REQUEST + _IN_LINE + b"zz\r\n", [200, 200]),
     (REFUSED + b"\0\1\2\r\n\r\n", [429, 400]),
+    (b"CONNECT example:443 HTTP/1.1\r\nHost: example:443\r\n\r\n", [400]),
+    (REQUEST + b"CONNECT example:443 HTTP/1.1\r\nHost: example:443\r\n\r\n", [200]),
+    (b"GET http://a_b/x HTTP/1.1\r\n\r\n", [400]),
+    (REQUEST + b"GET http://a_b/x HTTP/1.1\r\n\r\n", [200]),
+    (REFUSED.replace(b"Key: a", b"Connection: close") + b"\0\1\2\r\n\r\n", [429]),
 ])  # fmt: skip
 def test_disorder_ends_a_connection_and_gives_no_request_two_answers(said: bytes, expected: list[int]) -> None:
     async def scenario() -> None:

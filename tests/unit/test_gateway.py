@@ -248,7 +248,7 @@ def test_an_absent_broker_is_logged_once_and_so_is_its_return(
 
 
 def test_a_body_beyond_what_memory_allows_is_503_and_the_memory_comes_back(tmp_path: Path) -> None:
-    gateway = Gateway(tmp_path, bodies_bytes=140_000)  # of which one tenant may hold three quarters
+    gateway = Gateway(tmp_path, bodies_bytes=200_000)  # of which one tenant may hold half
     for _ in range(3):
         assert whole(gateway.post(json.dumps(vote()).ljust(50_000))) == (503, "unavailable")
     assert gateway.post(json.dumps(vote()).ljust(30_000)).status_code == 200

@@ -319,10 +319,19 @@ def test_another_method_is_refused_in_the_envelope(helicone: Helicone, method: s
     )  # fmt: skip
 
 
-def test_an_empty_id_is_refused_in_the_envelope(helicone: Helicone) -> None:
-    reply = helicone.call("/v1/request//feedback", {"rating": True})
+@pytest.mark.parametrize(("method", "path", "field", "body"), [
+    ("POST", "request//feedback", "request_id", {"rating": True}),
+    ("POST", "session//feedback", "session_id", {"rating": True}),
+    ("PUT", "request//property", "request_id", {"key": "plan", "value": "pro"}),
+    ("POST", "request//score", "request_id", {"scores": {"speed": 1}}),
+])  # fmt: skip
+def test_an_empty_id_is_refused_in_the_envelope(
+    helicone: Helicone, method: str, path: str, field: str, body: dict[str, Any]
+) -> None:
+    reply = helicone.call(f"/v1/{path}", body, method)
     assert (reply.status_code, reply.json()["data"]) == (400, None)
-    assert "request_id" in reply.json()["error"]
+    assert field in reply.json()["error"]
+    assert helicone.events == []
 
 
 def test_a_fault_of_ours_has_the_form_that_the_body_asks_for(

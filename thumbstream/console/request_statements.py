@@ -12,7 +12,7 @@ from thumbstream.console.request_query import Order, RequestQuery
 
 _IDS_AT_ONCE = 200  # ClickHouse takes at most 128 KiB as one field of a form
 # The vote on a session is a row, too, and no request.
-_REQUEST = "NOT (startsWith(request_id, 'session:') AND metadata['target'] = 'session')"
+_SESSION = "startsWith(request_id, 'session:') AND metadata['target'] = 'session'"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 # Names of their own, for an alias equal to a column's name would take its place in WHERE. Times in milliseconds.
 _ROW = (
@@ -63,11 +63,14 @@ class Statements:
         return self._rows(tenant, f"({wanted})", _order(Order(), parameters), parameters)
 
     def _matching(self, tenant: str, tree: Node, parameters: Parameters) -> str:
-        owned = f"tenant_id = {parameters.add(tenant, 'String')} AND {_REQUEST}"
-        return f"{self._view} WHERE {owned} AND {condition(tree, parameters)}"
+        owned = f"tenant_id = {parameters.add(tenant, 'String')}"
+        # Not simply `NOT`: that would read all metadata, prompts included, of the tenant.
+        sessions = f"SELECT request_id FROM {self._view} WHERE {owned} AND {_SESSION}"  # noqa: S608 - names of ours
+        requests = f"(NOT startsWith(request_id, 'session:') OR request_id NOT IN ({sessions}))"
+        return f"{self._view} WHERE {owned} AND {requests} AND {condition(tree, parameters)}"
 
     def _rows(self, tenant: str, wanted: str, order: str, parameters: Parameters) -> Statement:
-        owned = f"tenant_id = {parameters.add(tenant, 'String')} AND {_REQUEST}"
+        owned = f"tenant_id = {parameters.add(tenant, 'String')} AND NOT ({_SESSION})"
         sql = f"SELECT {_ROW} FROM {self._view} WHERE {owned} AND {wanted} ORDER BY {order}"  # noqa: S608 - names of ours
         return Statement(sql, parameters.values)
 
