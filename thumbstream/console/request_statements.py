@@ -63,9 +63,9 @@ class Statements:
         return self._rows(tenant, f"({wanted})", _order(Order(), parameters), parameters)
 
     def _matching(self, tenant: str, tree: Node, parameters: Parameters) -> str:
-        owned = f"tenant_id = {parameters.add(tenant, 'String')}"
+        owned, again = (f"tenant_id = {parameters.add(tenant, 'String')}" for _ in range(2))
         # Not simply `NOT`: that would read all metadata, prompts included, of the tenant.
-        sessions = f"SELECT request_id FROM {self._view} WHERE {owned} AND {_SESSION}"  # noqa: S608 - names of ours
+        sessions = f"SELECT request_id FROM {self._view} WHERE {again} AND {_SESSION}"  # noqa: S608 - names of ours
         requests = f"(NOT startsWith(request_id, 'session:') OR request_id NOT IN ({sessions}))"
         return f"{self._view} WHERE {owned} AND {requests} AND {condition(tree, parameters)}"
 
