@@ -4,85 +4,30 @@ import asyncio
 import socket
 from contextlib import suppress
 
-import psutil
 import pytest
 import structlog
 from structlog.testing import capture_logs
 
 from producers import connections
 from producers.connections import BoundedProtocol
-from tests.fixtures.http_server import LAST, REFUSED, REQUEST, App, one_answer, run, served, serving, statuses, talk
+from tests.fixtures.http_server import (
+    LARGE,
+    LAST,
+    REFUSED,
+    REQUEST,
+    App,
+    hear,
+    knock,
+    one_answer,
+    run,
+    served,
+    serving,
+    statuses,
+    talk,
+    until,
+)  # fmt: skip
 
-LARGE = b"GET / HTTP/1.1\r\nA: " + b"a" * 1_000 + b"\r\n\r\n"
 HALF = b"POST /slow HTTP/1.1\r\nContent-Length: 4\r\n\r\nbo"
-
-
-def _knock(port: int, said: bytes = REQUEST) -> socket.socket:
-    """A connection whose request waits in the kernel before the server has seen either."""
-    knocking = socket.create_connection(("127.0.0.1", port))
-    knocking.sendall(said)
-    knocking.setblocking(False)
-    return knocking
-
-
-async def _hear(listening: socket.socket) -> list[int]:
-    async with asyncio.timeout(10):
-        return statuses(await asyncio.get_running_loop().sock_recv(listening, 10_000))
-
-
-async def _until(app: App, asked: int) -> None:
-    async with asyncio.timeout(10):
-        while len(app.asked) < asked:  # noqa: ASYNC110 - the application sets no event
-            await asyncio.sleep(0.01)
-
-
-def test_newcomers_that_ask_at_once_are_served_and_cost_active_clients_nothing() -> None:
-    async def scenario() -> None:
-        async with serving(limit=10) as port:
-            quiet = [await asyncio.open_connection("127.0.0.1", port) for _ in range(8)]
-            active = await asyncio.open_connection("127.0.0.1", port)
-            active[1].write(REQUEST)
-            assert await one_answer(active[0]) == b"hi"
-            active[1].write(REQUEST)
-            new = [_knock(port) for _ in range(3)]
-            assert [await _hear(each) for each in new] == [[200]] * 3
-            assert await one_answer(active[0]) == b"hi"
-            for reader, _ in quiet[:3]:
-                assert await asyncio.wait_for(reader.read(), 10) == b""
-            for reader, writer in quiet[3:]:
-                writer.write(REQUEST)
-                assert await one_answer(reader) == b"hi"
-            for each in new:
-                each.close()
-            for _, writer in (*quiet, active):
-                writer.close()
-
-    run(scenario())
-
-
-def test_who_asks_goes_before_a_newcomer_that_does_not() -> None:
-    async def scenario() -> None:
-        app = App()
-        app.gate.clear()
-        async with served(app, limit=3) as (port, running):
-            first, second = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
-            for _, writer in (first, second):
-                writer.write(REQUEST)
-            await _until(app, 2)
-            idle = await asyncio.open_connection("127.0.0.1", port)
-            async with asyncio.timeout(10):
-                while len(running.server_state.connections) < 3:  # noqa: ASYNC110 - sets no event
-                    await asyncio.sleep(0.01)
-            app.gate.set()
-            for reader, writer in (first, second):
-                assert await one_answer(reader) == b"hi"
-                writer.write(REQUEST)
-                assert await one_answer(reader) == b"hi"
-            assert await asyncio.wait_for(idle[0].read(), 10) == b""
-            for _, writer in (first, second, idle):
-                writer.close()
-
-    run(scenario())
 
 
 def test_requests_in_line_take_little_memory_and_are_all_answered() -> None:
@@ -112,8 +57,8 @@ def test_a_long_line_of_refusals_holds_up_nobody_else() -> None:
         app = App()
         async with served(app) as (port, _):
             line = b"".join(b"GET /no HTTP/1.1\r\nN: %d\r\n\r\n" % number for number in range(5_000))
-            flood, other = _knock(port, line), _knock(port)
-            assert await _hear(other) == [200]
+            flood, other = knock(port, line), knock(port)
+            assert await hear(other) == [200]
             assert 0 < app.asked.index("/") < 1_000
             flood.close()
             other.close()
@@ -127,15 +72,13 @@ def test_who_reads_no_answers_is_disconnected(monkeypatch: pytest.MonkeyPatch) -
     async def scenario() -> None:
         app = App(b"x" * 4_000)
         async with served(app) as (port, running):
-            deaf = _knock(port, b"")
+            deaf = knock(port, b"")
             deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
             with suppress(BlockingIOError):
                 for _ in range(10_000):
                     deaf.send(REFUSED)
-            await _until(app, 1)
-            async with asyncio.timeout(10):
-                while running.server_state.connections:  # noqa: ASYNC110 - sets no event
-                    await asyncio.sleep(0.05)
+            await until(lambda: len(app.asked) >= 1)
+            await until(lambda: not running.server_state.connections)
             deaf.close()
 
     run(scenario())
@@ -146,17 +89,14 @@ def test_who_leaves_the_last_answer_unread_is_disconnected(monkeypatch: pytest.M
 
     async def scenario() -> None:
         async with served(App(b"x" * 4_000)) as (port, running):
-            deaf = _knock(port, REFUSED)
+            deaf = knock(port, REFUSED)
+            await until(lambda: bool(running.server_state.connections))
+            (connection,) = running.server_state.connections
             async with asyncio.timeout(10):
-                while not running.server_state.connections:  # noqa: ASYNC110 - sets no event
-                    await asyncio.sleep(0.01)
-                (connection,) = running.server_state.connections
                 while not connection.transport.get_write_buffer_size():
                     deaf.send(REFUSED)
                     await asyncio.sleep(0)
-            async with asyncio.timeout(4):  # before the server's own five seconds
-                while running.server_state.connections:  # noqa: ASYNC110 - sets no event
-                    await asyncio.sleep(0.05)
+            await until(lambda: not running.server_state.connections, 4)  # before the server's own five seconds
             deaf.close()
 
     run(scenario())
@@ -168,7 +108,7 @@ def test_who_reads_slowly_gets_the_whole_answer(monkeypatch: pytest.MonkeyPatch)
 
     async def scenario() -> None:
         async with served(App(b"x" * size)) as (port, _):
-            slow = _knock(port, REFUSED)
+            slow = knock(port, REFUSED)
             began, heard = asyncio.get_running_loop().time(), 0
             async with asyncio.timeout(30):
                 while heard < size:
@@ -264,7 +204,7 @@ def test_an_answer_does_not_begin_the_wait_for_the_body_of_the_next_request(monk
         async with served(app) as (port, _):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(REQUEST + HALF)
-            await _until(app, 1)
+            await until(lambda: len(app.asked) >= 1)
             app.gate.set()
             assert await one_answer(reader) == b"hi"
             await asyncio.sleep(0.4)  # longer than the wait that must not begin
@@ -294,25 +234,6 @@ def test_a_client_that_dawdles_behind_its_request_is_disconnected(monkeypatch: p
     async def scenario() -> None:
         async with serving() as port:
             assert statuses(await talk(port, LARGE * 3 + LARGE[:500])) == [200] * 3
-
-    run(scenario())
-
-
-def test_connections_of_those_who_take_no_answers_do_not_pile_up() -> None:
-    async def scenario() -> None:
-        async with served(App(b"x" * (6 << 20)), limit=5) as (port, running):
-            mine = psutil.Process()
-            before = len(mine.net_connections())
-            deaf = []
-            for _ in range(20):
-                deaf.append(_knock(port, REFUSED))
-                await asyncio.sleep(0.05)
-            async with asyncio.timeout(5):
-                while len(mine.net_connections()) - before - len(deaf) > 5:  # noqa: ASYNC110 - sets no event
-                    await asyncio.sleep(0.05)
-            assert len(running.server_state.connections) <= 5
-            for each in deaf:
-                each.close()
 
     run(scenario())
 
@@ -350,6 +271,7 @@ _IN_LINE = b"POST / HTTP/1.1\r\n" + _CHUNKED
     (b"CONNECT example:443 HTTP/1.1\r\nHost: example:443\r\n\r\n", [400]),
     (REQUEST + b"CONNECT example:443 HTTP/1.1\r\nHost: example:443\r\n\r\n", [200]),
     (b"GET http://a_b/x HTTP/1.1\r\n\r\n", [400]),
+    (b"POST http://a_b/x HTTP/1.1\r\n" + _UPGRADE + b"Content-Length: 4\r\n\r\nbody", [400]),
     (REQUEST + b"GET http://a_b/x HTTP/1.1\r\n\r\n", [200]),
     (REFUSED.replace(b"Key: a", b"Connection: close") + b"\0\1\2\r\n\r\n", [429]),
 ])  # fmt: skip
@@ -370,34 +292,6 @@ def test_headers_in_parts_behind_a_refusal_are_read_to_their_end() -> None:
                 200,
                 200,
             ]
-
-    run(scenario())
-
-
-@pytest.mark.parametrize("leaves", [True, False])
-def test_who_is_refused_when_connections_run_short_hears_it_and_no_more(
-    monkeypatch: pytest.MonkeyPatch, leaves: bool
-) -> None:
-    monkeypatch.setattr(connections, "_LINGER_SECONDS", 20 if leaves else 0.2)
-
-    async def scenario() -> None:
-        app = App()
-        async with served(app, limit=4) as (port, running):
-            others = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.write(REFUSED + REQUEST + LARGE * 100)
-            assert await one_answer(reader) == b"no"
-            assert await asyncio.wait_for(reader.read(), 10) == b""
-            if leaves:
-                writer.close()
-            else:
-                writer.write(LARGE)
-            async with asyncio.timeout(4):
-                while len(running.server_state.connections) > 2:  # noqa: ASYNC110 - sets no event
-                    await asyncio.sleep(0.01)
-            assert app.asked == ["/no"]
-            for _, other in (*others, (reader, writer)):
-                other.close()
 
     run(scenario())
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from producers import connections
-from tests.fixtures.http_server import LAST, REFUSED, REQUEST, App, one_answer, run, served, serving, statuses, talk
+from tests.fixtures.http_server import LAST, REFUSED, REQUEST, App, run, served, serving, statuses, talk, until
 
 
 def test_headers_that_do_not_come_in_time_end_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -34,75 +34,6 @@ def test_large_bodies_and_many_requests_on_one_connection_are_no_endless_headers
     async def scenario() -> None:
         async with serving() as port:
             assert (await talk(port, large, REQUEST, large, LAST)).count(b"200 OK") == 4
-
-    run(scenario())
-
-
-def test_when_all_connections_are_at_work_a_client_is_turned_away() -> None:
-    async def scenario() -> None:
-        app = App()
-        app.gate.clear()
-        async with served(app, limit=3) as (port, _):
-            asked, half_a_body = REQUEST, b"POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\nbo"
-            at_work = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
-            for (_, writer), request in zip(at_work, (asked, half_a_body), strict=True):
-                writer.write(request)
-            async with asyncio.timeout(10):
-                while len(app.asked) < 2:  # noqa: ASYNC110 - the application sets no event
-                    await asyncio.sleep(0.01)
-            said = await talk(port, REQUEST)
-            assert (statuses(said), said[-4:], b"connection: close" in said) == ([503], b"full", True)
-            assert app.turned_away == ["/"]
-            app.gate.set()
-            at_work[1][1].write(b"dy")
-            for reader, writer in at_work:
-                assert await one_answer(reader) == b"hi"
-                writer.close()
-
-    run(scenario())
-
-
-_HALF_OF_ITS_HEADERS = b"GET / HTTP/1.1\r\nA: b\r\n"
-
-
-@pytest.mark.parametrize(("before", "answer"), [
-    (b"", b""), (_HALF_OF_ITS_HEADERS, b""), (REQUEST, b"hi"), (REFUSED[:-1], b"no"),
-])  # fmt: skip
-def test_a_newcomer_takes_the_place_of_the_connection_that_is_quiet_for_longest(before: bytes, answer: bytes) -> None:
-    async def scenario() -> None:
-        async with serving(limit=5) as port:
-            active = await asyncio.open_connection("127.0.0.1", port)
-            quiet = await asyncio.open_connection("127.0.0.1", port)
-            quiet[1].write(before)
-            assert not answer or await one_answer(quiet[0]) == answer
-            later = await asyncio.open_connection("127.0.0.1", port)
-            active[1].write(REQUEST)
-            assert await one_answer(active[0]) == b"hi"
-            last = await asyncio.open_connection("127.0.0.1", port)
-            assert statuses(await talk(port, REQUEST, LAST)) == [200, 200]
-            async with asyncio.timeout(10):
-                assert await quiet[0].read() == b""
-            quiet[1].close()
-            for reader, writer in (active, later, last):
-                writer.write(REQUEST)
-                assert await one_answer(reader) == b"hi"
-                writer.close()
-
-    run(scenario())
-
-
-def test_many_newcomers_at_once_take_a_place_each() -> None:
-    async def scenario() -> None:
-        async with serving(limit=9) as port:
-            quiet = [await asyncio.open_connection("127.0.0.1", port) for _ in range(8)]
-            new = await asyncio.gather(*(asyncio.open_connection("127.0.0.1", port) for _ in range(6)))
-            for reader, writer in new:
-                writer.write(REQUEST)
-                assert await one_answer(reader) == b"hi"
-            for reader, _ in quiet[:6]:
-                assert await asyncio.wait_for(reader.read(), 10) == b""
-            for _, writer in (*quiet, *new):
-                writer.close()
 
     run(scenario())
 
@@ -159,20 +90,6 @@ def test_a_refused_client_that_dawdles_is_disconnected(
     run(scenario())
 
 
-def test_when_connections_run_short_a_refusal_ends_its_own() -> None:
-    async def scenario() -> None:
-        async with serving(limit=4) as port:
-            assert statuses(await talk(port, REFUSED, LAST)) == [429, 200]
-            others = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
-            said = await talk(port, REFUSED, LAST)
-            assert (statuses(said), b"connection: close" in said) == ([429], True)
-            assert statuses(await talk(port, REQUEST, LAST)) == [200, 200]
-            for _, writer in others:
-                writer.close()
-
-    run(scenario())
-
-
 def test_refusals_that_nobody_reads_do_not_pile_up() -> None:
     async def scenario() -> None:
         app = App(b"x" * 4_000)
@@ -180,9 +97,7 @@ def test_refusals_that_nobody_reads_do_not_pile_up() -> None:
             reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 10)
             writer.write(REFUSED * 10_000 + LAST)
             (connection,) = running.server_state.connections
-            async with asyncio.timeout(20):
-                while not connection.flow.write_paused:  # type: ignore[union-attr]  # noqa: ASYNC110 - sets no event
-                    await asyncio.sleep(0.01)
+            await until(lambda: connection.flow.write_paused, 20)
             for _ in range(100):
                 await asyncio.sleep(0)
                 assert connection.transport.get_write_buffer_size() < 1 << 20
